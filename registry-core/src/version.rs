@@ -145,7 +145,9 @@ impl FromStr for Version {
         let missing_parts = 2_usize.saturating_sub(core.matches('.').count());
         let full = format!("{core}{}{rest}", ".0".repeat(missing_parts));
         semver::Version::parse(&full).map(Version).map_err(|error| {
-            invalid(format!("{error}; expected a semantic version such as `v3`, `v3.1`, `3.1.0` or `3.1.0-rc.1`"))
+            invalid(format!(
+                "{error}; expected a semantic version such as `v3`, `v3.1`, `3.1.0` or `3.1.0-rc.1`"
+            ))
         })
     }
 }
@@ -251,7 +253,9 @@ mod tests {
 
     #[test]
     fn bad_versions_are_refused_with_the_value_named() {
-        for text in ["", "v", "vv3", "3.", "3.1.0.1", "-1", "03", "3.01", "1.2.3-", "3 ", "latest", "١.٠.٠", "1.0.0\0"] {
+        for text in [
+            "", "v", "vv3", "3.", "3.1.0.1", "-1", "03", "3.01", "1.2.3-", "3 ", "latest", "١.٠.٠", "1.0.0\0",
+        ] {
             let error = text.parse::<Version>().unwrap_err();
             assert_eq!(error.what, "version", "{text:?}");
         }
