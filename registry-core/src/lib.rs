@@ -1,4 +1,5 @@
 //! placeholder
+pub mod compat;
 pub mod features;
 mod invalid;
 mod serde_text;
