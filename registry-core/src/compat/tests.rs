@@ -517,6 +517,23 @@ fn a_default_lets_callers_omit_an_input_but_says_nothing_about_an_output() {
 }
 
 #[test]
+fn the_side_that_reads_decides_whether_extra_fields_break() {
+    let one = open(&[Field::new("a", Scalar::Long)]);
+    let two = open(&[Field::new("a", Scalar::Long), Field::new("b", Scalar::Long)]);
+    let required = |findings: Vec<Finding>, id: FindingId| {
+        findings.iter().find(|finding| finding.id == id).map(|finding| finding.required)
+    };
+    // The new version reads what callers of the old one send.
+    let removed = FindingId::FieldRemoved;
+    assert_eq!(required(diff(&inputs(&two), &inputs(&one.clone().closed())), removed), Some(Major));
+    assert_eq!(required(diff(&inputs(&two.clone().closed()), &inputs(&one)), removed), Some(Minor));
+    // Consumers of the old version read what the new one gives.
+    let added = FindingId::RequiredFieldAdded;
+    assert_eq!(required(diff(&outputs(&one.clone().closed()), &outputs(&two)), added), Some(Major));
+    assert_eq!(required(diff(&outputs(&one), &outputs(&two.closed())), added), Some(Minor));
+}
+
+#[test]
 fn arrays_maps_and_objects_are_compared_inside() {
     let nested = |inner: Scalar, extra: &[Field]| {
         let mut properties = vec![Field::new("label", inner)];
@@ -685,6 +702,7 @@ fn everything_else_that_is_recorded_counts_too() {
 fn a_missing_signature_asks_for_a_person() {
     let known = inputs(&open(&[Field::new("a", Scalar::Long)]));
     let other_side = outputs(&open(&[Field::new("a", Scalar::Long)]));
+    let both = Signature::new(known.inputs().cloned(), other_side.outputs().cloned(), vec![]).unwrap();
     let of = |signature| Interface { signature, framework: Some("sklearn"), ..Interface::default() };
     let moved = Interface { framework: Some("xgboost"), ..Interface::default() };
     for (old, new, findings) in [
@@ -692,6 +710,8 @@ fn a_missing_signature_asks_for_a_person() {
         (of(None), of(Some(&known)), 1),
         (of(Some(&known)), of(None), 1),
         (of(Some(&known)), of(Some(&other_side)), 2),
+        (of(Some(&known)), of(Some(&both)), 1),
+        (of(Some(&other_side)), of(Some(&both)), 1),
         (of(None), moved, 1),
     ] {
         let comparison = compare_interfaces(&old, &new);
