@@ -1,9 +1,105 @@
-//! placeholder
+//! An embeddable registry for machine-learning models.
+//!
+//! Every model has one gap-free, append-only log of commits. Everything else is a fold of that log:
+//! what is in production now, what was in production then, who put it there and on what evidence.
+//! Storage is chosen when the registry is opened; the rules are here, written once.
+//!
+//! ```
+//! use registry_core::{By, Content, ModelName, PromoteOptions, Registration, RegistryExt, Selector, Stage, Upload};
+//!
+//! # async fn life() -> Result<(), registry_core::Error> {
+//! let registry = registry_core::in_memory();
+//! let fraud: ModelName = "fraud-detection".parse()?;
+//! let alice = By::new("alice@example.com".parse()?);
+//!
+//! let weights = bytes::Bytes::from_static(b"the bytes of the model");
+//! let upload = Upload { path: "model.bin".parse()?, source: &weights };
+//! let version = "v1".parse()?;
+//! registry.register(&alice, &fraud, Registration::new(version, Content::default()), &[upload]).await?;
+//!
+//! let version = "v1".parse()?;
+//! registry.promote(&alice, &fraud, &version, Stage::Staging, PromoteOptions::default()).await?;
+//! registry.promote(&alice, &fraud, &version, Stage::Production, PromoteOptions::default()).await?;
+//!
+//! let live = registry.get(&fraud, &Selector::PRODUCTION).await?;
+//! assert_eq!(live.version.to_string(), "v1.0.0");
+//! let file = live.artifact(&"model.bin".parse()?)?;
+//! assert_eq!(registry.read(file, 1024).await?, weights);
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(life()).unwrap();
+//! ```
+//!
+//! Where to look: [`RegistryExt`] has the verbs; [`Registry`] is what services hold; [`storage`] is the
+//! page for authors of backends; [`event`] is the format of the record; [`mod@decide`] holds the rules.
+//!
+//! **Architecture Invariants:** this crate does no I/O of its own, knows no async runtime, no HTTP, no SQL
+//! and no files, and reads the system's clock and random numbers in one place each ([`SystemClock`],
+//! [`SystemIds`]), which tests replace.
+
+mod checkpoint;
+pub mod codec;
+mod command;
 pub mod compat;
+pub mod content;
+pub mod decide;
+mod digest;
+mod engine;
+mod error;
+pub mod event;
+mod ext;
 pub mod features;
+mod garbage;
 mod invalid;
+mod memory;
+mod name;
+mod open;
+pub mod policy;
+mod query;
+mod registry;
+mod rejection;
+mod selector;
 mod serde_text;
 pub mod signature;
+mod stage;
+pub mod state;
+pub mod storage;
+mod stream;
+mod terms;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+mod verify;
 mod version;
+mod watch;
+
+pub use command::{By, Command, Request, VersionChoice};
+pub use content::{
+    Artifact, Content, Deployment, Direction, EnvironmentFile, Finite, Manifest, Metadata, Metric, Tags,
+};
+pub use digest::{Digest, Hasher};
+pub use engine::{Engine, RECORD_BYTES_MAX};
+pub use error::Error;
+pub use event::{Commit, Event};
+pub use ext::{
+    Found, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback, Scope, Upload,
+};
+pub use features::FeatureSchema;
+pub use garbage::{Garbage, GarbageOptions};
 pub use invalid::Invalid;
+pub use memory::{MemoryArtifacts, MemoryLog, in_memory};
+pub use name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId, Text};
+pub use open::{Connector, Connectors, Location};
+pub use policy::{ApprovalRule, Policy, PolicyChange, StageRule};
+pub use query::{Cursor, Match, Page, Query};
+pub use registry::{Need, Outcome, Receipt, Recorded, Registry};
+pub use rejection::{Rejection, RejectionKind};
+pub use selector::Selector;
+pub use signature::Signature;
+pub use stage::{Stage, Transitions};
+pub use state::{ModelState, VersionState};
+pub use stream::{Revision, Stream, StreamKind, Term};
+pub use time::{Clock, IdSource, ManualClock, SystemClock, SystemIds, Timestamp};
+pub use verify::{Problem, Verification, VerifyOptions};
 pub use version::{Bump, Version, VersionRange};
+pub use watch::{Follower, Watch};

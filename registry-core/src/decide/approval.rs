@@ -1,0 +1,158 @@
+//! Why this exists: the rules of approval, after the best concrete precedent (review of deployments
+//! to protected environments): the quorum counts different people, neither registrant nor requester;
+//! one objection blocks until it is withdrawn; a request lapses after its time; and an approval holds
+//! for exactly the content, the target and the rule it was given for.
+
+use std::sync::Arc;
+
+use crate::event::{ClosedCause, Decision, Event, StageCause};
+use crate::name::{Actor, Text};
+use crate::rejection::Rejection;
+use crate::stage::Stage;
+use crate::state::{ApprovalRequest, VersionState};
+use crate::stream::Revision;
+use crate::version::Version;
+
+use super::Rules;
+
+impl<'a> Rules<'a> {
+    /// The one open request for a version.
+    fn open_request(
+        &self,
+        version: &Version,
+        to: Option<Stage>,
+    ) -> Result<(Revision, &'a Arc<ApprovalRequest>), Rejection> {
+        self.version(version)?;
+        let mut waiting = self.state.requests.iter().filter(|(_, request)| {
+            request.promotion.version == *version && to.is_none_or(|to| request.promotion.to == to)
+        });
+        let Some((revision, request)) = waiting.next() else {
+            return Err(Rejection::NoOpenRequest { version: version.clone() });
+        };
+        let others: Vec<Stage> = waiting.map(|(_, other)| other.promotion.to).collect();
+        if !others.is_empty() {
+            let mut waiting = vec![request.promotion.to];
+            waiting.extend(others);
+            return Err(Rejection::AmbiguousRequest { version: version.clone(), waiting });
+        }
+        Ok((*revision, request))
+    }
+
+    /// Whether the request still means what it meant.
+    fn check_valid(&self, request: &ApprovalRequest, state: &VersionState) -> Result<(), Rejection> {
+        let promotion = &request.promotion;
+        if let Some(expired_at) = promotion.expires_at
+            && request.is_expired(self.context.now)
+        {
+            return Err(Rejection::RequestExpired { version: promotion.version.clone(), expired_at });
+        }
+        let same_rule = match self.policy.stage(promotion.to).approval {
+            Some(rule) => rule == promotion.rule,
+            None => promotion.by_choice,
+        };
+        if !same_rule || state.digest != promotion.digest || state.stage != promotion.from {
+            return Err(Rejection::RequestVoid { version: promotion.version.clone(), to: promotion.to });
+        }
+        self.check_promotable(state, promotion.to)
+    }
+
+    fn check_approver(&self, request: &ApprovalRequest) -> Result<&'a Actor, Rejection> {
+        let (actor, approvers) = (self.context.actor, &request.promotion.rule.approvers);
+        if approvers.is_empty() || approvers.contains(actor) {
+            return Ok(actor);
+        }
+        Err(Rejection::NotAnApprover { actor: actor.clone(), approvers: approvers.iter().cloned().collect() })
+    }
+
+    pub(super) fn approve(
+        &self,
+        version: &Version,
+        to: Option<Stage>,
+        meaning: &Option<Text>,
+        comment: &Option<Text>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let (revision, request) = self.open_request(version, to)?;
+        let state = self.version(version)?;
+        self.check_valid(request, state)?;
+        let actor = self.check_approver(request)?;
+        let rule = &request.promotion.rule;
+        for (allowed, who, role) in [
+            (rule.registrant_may_approve, &state.registered.actor, "registered the version"),
+            (rule.requester_may_approve, &request.requested.actor, "asked for the promotion"),
+        ] {
+            if !allowed && who == actor {
+                return Err(Rejection::SelfApproval { actor: actor.clone(), role });
+            }
+        }
+        if request.approvals().any(|approval| approval.actor == *actor) {
+            return Ok(Vec::new());
+        }
+        let mut decisions: Vec<Decision> =
+            request.decisions.iter().filter(|decision| decision.actor != *actor).cloned().collect();
+        decisions.push(Decision {
+            actor: actor.clone(),
+            approved: true,
+            at: self.context.now,
+            meaning: meaning.clone(),
+            comment: comment.clone(),
+        });
+        let mut events = vec![Event::PromotionApproved {
+            request: revision,
+            meaning: meaning.clone(),
+            comment: comment.clone(),
+        }];
+        events.extend(self.completed(revision, request, state, decisions));
+        Ok(events)
+    }
+
+    pub(super) fn reject(
+        &self,
+        version: &Version,
+        to: Option<Stage>,
+        comment: &Option<Text>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let (revision, request) = self.open_request(version, to)?;
+        let actor = self.check_approver(request)?;
+        if request.objections().any(|objection| objection.actor == *actor) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Event::PromotionRejected { request: revision, comment: comment.clone() }])
+    }
+
+    pub(super) fn withdraw(&self, version: &Version, to: Option<Stage>) -> Result<Vec<Event>, Rejection> {
+        let (revision, request) = self.open_request(version, to)?;
+        let actor = self.context.actor;
+        if let Some(own) = request.decisions.iter().find(|decision| decision.actor == *actor) {
+            let mut events = vec![Event::DecisionWithdrawn { request: revision }];
+            let state = self.version(version)?;
+            // An objection taken back may have been all that stood in the way.
+            if !own.approved && self.check_valid(request, state).is_ok() {
+                let others = request.decisions.iter().filter(|decision| decision.actor != *actor).cloned();
+                events.extend(self.completed(revision, request, state, others.collect()));
+            }
+            return Ok(events);
+        }
+        if request.requested.actor == *actor {
+            return Ok(vec![Event::PromotionClosed { request: revision, cause: ClosedCause::Withdrawn }]);
+        }
+        Err(Rejection::NothingToWithdraw { actor: actor.clone(), version: version.clone() })
+    }
+
+    /// The promotion itself, if these decisions suffice.
+    fn completed(
+        &self,
+        revision: Revision,
+        request: &ApprovalRequest,
+        state: &VersionState,
+        decisions: Vec<Decision>,
+    ) -> Vec<Event> {
+        let quorum = request.promotion.rule.quorum.get();
+        let approved = decisions.iter().filter(|decision| decision.approved).count();
+        let blocked = decisions.iter().any(|decision| !decision.approved);
+        if blocked || u32::try_from(approved).is_ok_and(|approved| approved < quorum) {
+            return Vec::new();
+        }
+        let cause = StageCause::Promotion { request: Some(revision), approvals: decisions };
+        self.moves(&state.version, &state.content, state.stage, request.promotion.to, cause)
+    }
+}

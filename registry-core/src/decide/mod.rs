@@ -1,0 +1,150 @@
+//! Why this exists: here are the rules. [`decide`] says what a command means in a state: the events
+//! to be committed, or why not. It reads no clock, does no I/O and draws nothing at random; all it
+//! may know is in its arguments. So a rule is tested with three lines (given, when, then), and holds
+//! alike on every backend.
+//!
+//! No events means that there is nothing to do: what was asked for is already so. That is what makes
+//! commands safe to repeat.
+
+mod annotate;
+mod approval;
+mod promotion;
+mod registration;
+mod rollback;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::command::Command;
+use crate::event::Event;
+use crate::name::{Actor, ModelName, Text};
+use crate::policy::{Effective, Policy};
+use crate::rejection::Rejection;
+use crate::state::{ModelState, VersionState};
+use crate::stream::Stream;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// What a decision may know beside the state and the command.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The stream the command is for.
+    pub stream: &'a Stream,
+    /// The time of the commit to be made.
+    pub now: Timestamp,
+    /// Who asks.
+    pub actor: &'a Actor,
+    /// Why.
+    pub reason: Option<&'a Text>,
+    /// The rules for all models.
+    pub registry: &'a Policy,
+    /// Of which versions the bytes were verified just now, and with what result.
+    pub bytes: &'a BTreeMap<Version, Result<(), String>>,
+}
+
+impl Context<'_> {
+    fn require_reason(&self, what: &'static str) -> Result<(), Rejection> {
+        if self.reason.is_some() { Ok(()) } else { Err(Rejection::ReasonRequired { what }) }
+    }
+}
+
+/// A decision that went no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// A rule refuses the command.
+    Rejected(Rejection),
+    /// The decision depends on whether the bytes of this version verify. Verify them, add the
+    /// result to [`Context::bytes`] and decide again.
+    NeedsBytes(Version),
+}
+
+impl<R: Into<Rejection>> From<R> for Halt {
+    fn from(rejection: R) -> Self {
+        Halt::Rejected(rejection.into())
+    }
+}
+
+/// What `command` means in `state`: the events to commit, none if it is already so, or why not.
+pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> Result<Vec<Event>, Halt> {
+    let rules =
+        Rules { state, context, policy: Effective { model: &state.policy, registry: context.registry } };
+    let Some(model) = (match context.stream {
+        Stream::Model(model) => Some(model),
+        _ => None,
+    }) else {
+        return match command {
+            Command::ChangePolicy { change } => Ok(rules.change_policy(change)),
+            _ => Err(Rejection::WrongStream.into()),
+        };
+    };
+    if !matches!(command, Command::Register { .. }) {
+        rules.require_model(model)?;
+    }
+    Ok(match command {
+        Command::Register { version, content, stage } => rules.register(version, content, *stage)?,
+        Command::Promote { version, from, to, require_approval, emergency } => {
+            rules.promote(version, *from, *to, *require_approval, *emergency)?
+        }
+        Command::Approve { version, to, meaning, comment } => {
+            rules.approve(version, *to, meaning, comment)?
+        }
+        Command::Reject { version, to, comment } => rules.reject(version, *to, comment)?,
+        Command::Withdraw { version, to } => rules.withdraw(version, *to)?,
+        Command::Rollback { to, force } => return rules.roll_back(to.as_ref(), *force),
+        Command::LiftQuarantine { version } => rules.lift_quarantine(version)?,
+        Command::Deprecate { version, superseded_by, end_of_life } => {
+            rules.deprecate(version, superseded_by.as_ref(), *end_of_life)?
+        }
+        Command::LiftDeprecation { version } => rules.lift_deprecation(version)?,
+        Command::Delete { version } => rules.delete(version)?,
+        Command::Undelete { version } => rules.undelete(version)?,
+        Command::SetAlias { alias, version } => rules.set_alias(alias, version)?,
+        Command::RemoveAlias { alias } => rules.remove_alias(alias)?,
+        Command::ChangeTags { version, set, remove } => rules.change_tags(version.as_ref(), set, remove)?,
+        Command::Describe { version, description } => {
+            rules.describe(version.as_ref(), description.as_ref())?
+        }
+        Command::Amend { version, metadata, metrics, deployment } => {
+            rules.amend(version, metadata, metrics, deployment)?
+        }
+        Command::ChangePolicy { change } => rules.change_policy(change),
+    })
+}
+
+/// The rules, with what they look at.
+struct Rules<'a> {
+    state: &'a ModelState,
+    context: &'a Context<'a>,
+    policy: Effective<'a>,
+}
+
+impl<'a> Rules<'a> {
+    fn require_model(&self, model: &ModelName) -> Result<(), Rejection> {
+        if self.state.exists() { Ok(()) } else { Err(Rejection::ModelNotFound { model: model.clone() }) }
+    }
+
+    /// The version, deleted or not.
+    fn any_version(&self, version: &Version) -> Result<&'a Arc<VersionState>, Rejection> {
+        const SHOWN_MAX: usize = 5;
+        self.state.version(version).ok_or_else(|| Rejection::VersionNotFound {
+            version: version.clone(),
+            nearest: self
+                .state
+                .versions()
+                .rev()
+                .filter(|state| state.deleted.is_none())
+                .take(SHOWN_MAX)
+                .map(|state| state.version.clone())
+                .collect(),
+        })
+    }
+
+    /// The version, which must not be deleted.
+    fn version(&self, version: &Version) -> Result<&'a Arc<VersionState>, Rejection> {
+        let state = self.any_version(version)?;
+        match &state.deleted {
+            Some(_) => Err(Rejection::IsDeleted { version: version.clone() }),
+            None => Ok(state),
+        }
+    }
+}

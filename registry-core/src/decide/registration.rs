@@ -1,0 +1,248 @@
+//! Why this exists: the rules of registration. Which number a new version may bear is decided here,
+//! from what changed, by the table and the algorithm described in [`crate::compat`].
+
+use crate::command::VersionChoice;
+use crate::compat::{self, ExplicitCheck, Finding, Interface};
+use crate::content::{Content, check_tag_value};
+use crate::event::{Event, Numbering, StageCause, VersionRegistered};
+use crate::invalid::Invalid;
+use crate::name::Text;
+use crate::rejection::Rejection;
+use crate::stage::Stage;
+use crate::state::VersionState;
+use crate::version::{Bump, Version};
+
+use super::Rules;
+
+/// The interface of a version, as the compatibility rules see it.
+pub(crate) fn interface(content: &Content) -> Interface<'_> {
+    Interface {
+        signature: content.signature.as_ref(),
+        features: content.features.as_ref(),
+        framework: content.metadata.framework.as_ref().map(Text::as_str),
+        algorithm: content.metadata.algorithm.as_ref().map(Text::as_str),
+        training_data: content.metadata.training_data_version.as_ref().map(Text::as_str),
+        feature_set: content.metadata.feature_engineering_version.as_ref().map(Text::as_str),
+    }
+}
+
+/// What clients that have adapted to `from` meet when `to` takes its place, and whether that could
+/// be told; without both signatures it cannot.
+pub(crate) fn going_back(from: &Content, to: &Content) -> (Vec<Finding>, bool) {
+    match (&from.signature, &to.signature) {
+        (Some(from), Some(to)) => (compat::rollback_findings(from, to), true),
+        _ => (Vec::new(), false),
+    }
+}
+
+/// The version that follows `baseline` by at least `required`, and that was never used.
+///
+/// The new number continues the line that the bump stays in: a patch continues the baseline's
+/// `major.minor`, a minor its `major`, a major all versions. Deleted versions count.
+fn next_in_line<'a>(
+    baseline: &Version,
+    required: Bump,
+    versions: impl Iterator<Item = &'a Version>,
+) -> Option<Version> {
+    let slot = compat::slot(baseline, required);
+    let in_line = |version: &&Version| match slot {
+        Bump::Major => true,
+        Bump::Minor => version.major() == baseline.major(),
+        Bump::Patch => version.major() == baseline.major() && version.minor() == baseline.minor(),
+    };
+    let head = versions.filter(in_line).max().unwrap_or(baseline).max(baseline);
+    head.bumped(slot)
+}
+
+impl<'a> Rules<'a> {
+    /// What a new version is compared with: the last one in production, else the latest, else the
+    /// highest there is.
+    fn baseline(&self) -> Option<&'a VersionState> {
+        let usable = |version: &Version| self.state.version(version).filter(|state| state.deleted.is_none());
+        let in_production = || self.state.production_spans().rev().find_map(|span| usable(&span.version));
+        in_production()
+            .or_else(|| self.state.latest(false))
+            .or_else(|| self.state.versions().rev().find(|state| state.deleted.is_none()))
+            .map(AsRef::as_ref)
+    }
+
+    /// What an explicit number is compared with: the baseline, or for a number that does not lie
+    /// above it (a hotfix of an older line) the highest version below the number.
+    fn baseline_of(&self, version: &Version) -> Option<&'a VersionState> {
+        match self.baseline() {
+            Some(baseline) if baseline.version < *version => Some(baseline),
+            _ => self
+                .state
+                .versions()
+                .rev()
+                .find(|state| state.deleted.is_none() && state.version < *version)
+                .map(AsRef::as_ref),
+        }
+    }
+
+    pub(super) fn register(
+        &self,
+        choice: &VersionChoice,
+        content: &Content,
+        stage: Stage,
+    ) -> Result<Vec<Event>, Rejection> {
+        check(content)?;
+        let digest = content.digest();
+        let (version, numbering) = match choice {
+            VersionChoice::Explicit { version, allow_smaller } => {
+                if let Some(existing) = self.state.version(version) {
+                    return self.register_again(existing, version, content);
+                }
+                (version.clone(), self.explicit(version, allow_smaller.as_ref(), content)?)
+            }
+            VersionChoice::Bump { .. } | VersionChoice::Auto => {
+                let least = match choice {
+                    VersionChoice::Bump { bump } => Some(*bump),
+                    _ => None,
+                };
+                match self.baseline() {
+                    None => {
+                        let first = if least == Some(Bump::Major) { 1 } else { 0 };
+                        (Version::new(first, 1 - first, 0), Numbering::default())
+                    }
+                    Some(baseline)
+                        if least.is_none() && baseline.digest == digest && !content.artifacts.is_empty() =>
+                    {
+                        return Ok(Vec::new());
+                    }
+                    Some(baseline) => self.following(baseline, least, content)?,
+                }
+            }
+        };
+        let registered =
+            VersionRegistered { version: version.clone(), digest, content: content.clone(), numbering };
+        let mut events = vec![Event::VersionRegistered(Box::new(registered))];
+        if stage != Stage::Development {
+            self.check_transition(&version, Stage::Development, stage)?;
+            if self.policy.stage(stage).approval.is_some() {
+                return Err(Rejection::StageDemandsApproval { stage });
+            }
+            let cause = StageCause::Promotion { request: None, approvals: Vec::new() };
+            events.extend(self.moves(&version, content, Stage::Development, stage, cause));
+        }
+        Ok(events)
+    }
+
+    /// The version is there already: fine if it is the same, and never changed if it is not.
+    fn register_again(
+        &self,
+        existing: &VersionState,
+        offered: &Version,
+        content: &Content,
+    ) -> Result<Vec<Event>, Rejection> {
+        if existing.deleted.is_some() {
+            return Err(Rejection::VersionDeleted { version: existing.version.clone() });
+        }
+        if existing.version.build() != offered.build() {
+            return Err(Rejection::BuildMetadataOnly {
+                existing: existing.version.clone(),
+                offered: offered.clone(),
+            });
+        }
+        let offered = content.digest();
+        if existing.digest != offered {
+            return Err(Rejection::VersionExists {
+                version: existing.version.clone(),
+                existing: existing.digest,
+                offered,
+            });
+        }
+        Ok(Vec::new())
+    }
+
+    /// Checks a number that the caller chose.
+    fn explicit(
+        &self,
+        version: &Version,
+        allow_smaller: Option<&Text>,
+        content: &Content,
+    ) -> Result<Numbering, Rejection> {
+        let Some(baseline) = self.baseline_of(version) else { return Ok(Numbering::default()) };
+        let comparison = compat::compare_interfaces(&interface(&baseline.content), &interface(content));
+        let mut numbering = Numbering {
+            baseline: Some(baseline.version.clone()),
+            required: None,
+            findings: comparison.findings,
+            overridden: None,
+        };
+        // What can be told is held to, even where a missing signature leaves the rest unknown.
+        let required = compat::required_bump(&numbering.findings);
+        if !comparison.signature_unknown {
+            numbering.required = Some(required);
+        }
+        if let ExplicitCheck::TooSmall { needed, smallest } =
+            compat::check_explicit(&baseline.version, version, required)
+        {
+            match allow_smaller {
+                Some(reason) => numbering.overridden = Some(reason.clone()),
+                None => {
+                    let overflow = || Rejection::VersionOverflow { baseline: baseline.version.clone() };
+                    return Err(Rejection::VersionTooSmall {
+                        proposed: version.clone(),
+                        baseline: baseline.version.clone(),
+                        needed,
+                        smallest: smallest.ok_or_else(overflow)?,
+                        findings: numbering.findings,
+                    });
+                }
+            }
+        }
+        Ok(numbering)
+    }
+
+    /// Finds the number that follows the baseline, by at least the given bump.
+    fn following(
+        &self,
+        baseline: &VersionState,
+        least: Option<Bump>,
+        content: &Content,
+    ) -> Result<(Version, Numbering), Rejection> {
+        let comparison = compat::compare_interfaces(&interface(&baseline.content), &interface(content));
+        let required = compat::required_bump(&comparison.findings);
+        if least.is_none() && comparison.signature_unknown {
+            return Err(Rejection::BumpUnknown { baseline: baseline.version.clone() });
+        }
+        let next = |bump| {
+            next_in_line(&baseline.version, bump, self.state.versions().map(|state| &state.version))
+                .ok_or_else(|| Rejection::VersionOverflow { baseline: baseline.version.clone() })
+        };
+        let version = next(least.unwrap_or(required))?;
+        if let Some(least) = least
+            && least < required
+        {
+            return Err(Rejection::VersionTooSmall {
+                proposed: version,
+                baseline: baseline.version.clone(),
+                needed: required,
+                smallest: next(required)?,
+                findings: comparison.findings,
+            });
+        }
+        let numbering = Numbering {
+            baseline: Some(baseline.version.clone()),
+            required: (!comparison.signature_unknown).then_some(required),
+            findings: comparison.findings,
+            overridden: None,
+        };
+        Ok((version, numbering))
+    }
+}
+
+/// What the types of the content cannot rule out by themselves.
+fn check(content: &Content) -> Result<(), Invalid> {
+    for (key, value) in &content.tags {
+        check_tag_value(key, value)?;
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for file in &content.environment {
+        if !names.insert(file.name()) {
+            return Err(Invalid::new("environment file", file.name(), "is given twice"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Why this exists: the rules of rollback. It must be one commit, must never put a version in
+//! production that cannot serve, and must not surprise clients: going back from a version to an
+//! older one is itself a question of compatibility, for clients that have adapted to the newer one.
+
+use crate::compat;
+use crate::event::{Event, RolledBack, StageCause, StageChanged};
+use crate::rejection::Rejection;
+use crate::stage::Stage;
+use crate::state::VersionState;
+use crate::version::Version;
+
+use super::registration::going_back;
+use super::{Halt, Rules};
+
+impl<'a> Rules<'a> {
+    pub(super) fn roll_back(&self, to: Option<&Version>, force: bool) -> Result<Vec<Event>, Halt> {
+        let Some(present) = self.state.production.as_ref() else {
+            return Err(Rejection::NothingInProduction.into());
+        };
+        let present = self.version(present)?;
+        let (target, passed_over) = match to {
+            Some(version) => (self.named_target(present, version)?, Vec::new()),
+            None => self.previous_good()?,
+        };
+        let (findings, _) = going_back(&present.content, &target.content);
+        let breaks = !compat::is_rollback_safe(&findings);
+        if breaks && !force {
+            return Err(Rejection::RollbackBreaksClients {
+                from: present.version.clone(),
+                to: target.version.clone(),
+                findings,
+            }
+            .into());
+        }
+        if breaks {
+            self.context.require_reason("force a rollback")?;
+        }
+        let stage_changed = |version: &Version, from, to, cause| {
+            Event::StageChanged(Box::new(StageChanged {
+                version: version.clone(),
+                from,
+                to,
+                cause,
+                rollback_safety: None,
+            }))
+        };
+        let (from, to) = (&present.version, &target.version);
+        let mut events = vec![Event::RolledBack(Box::new(RolledBack {
+            from: from.clone(),
+            to: to.clone(),
+            findings,
+            forced: breaks,
+            passed_over,
+        }))];
+        events.extend(self.void_requests(from, None));
+        events.extend(self.void_requests(to, None));
+        events.push(stage_changed(
+            from,
+            Stage::Production,
+            Stage::Archived,
+            StageCause::RolledBack { to: to.clone() },
+        ));
+        events.push(Event::Quarantined { version: from.clone() });
+        events.push(stage_changed(
+            to,
+            target.stage,
+            Stage::Production,
+            StageCause::Rollback { from: from.clone() },
+        ));
+        Ok(events)
+    }
+
+    /// A target that the caller named: it must have served before and be able to serve again.
+    fn named_target(&self, present: &VersionState, version: &Version) -> Result<&'a VersionState, Halt> {
+        let target = self.version(version)?;
+        let refused = |problem: &str| Rejection::NotARollbackTarget {
+            version: version.clone(),
+            problem: problem.into(),
+        };
+        if target.version == present.version {
+            return Err(refused("it is in production").into());
+        }
+        if !self.state.production_spans().any(|span| span.version == *version) {
+            return Err(refused("it never was in production; promote it instead").into());
+        }
+        self.check_promotable(target, Stage::Production)?;
+        match self.context.bytes.get(version) {
+            None => Err(Halt::NeedsBytes(version.clone())),
+            Some(Ok(())) => Ok(target),
+            Some(Err(problem)) => {
+                Err(Rejection::BytesDamaged { version: version.clone(), problem: problem.clone() }.into())
+            }
+        }
+    }
+
+    /// The last version in production before the present one that is neither deprecated, nor
+    /// quarantined, nor deleted, and whose bytes verify.
+    fn previous_good(&self) -> Result<(&'a VersionState, Vec<(Version, String)>), Halt> {
+        let mut passed_over = Vec::new();
+        for version in self.state.previous_in_production() {
+            let Some(state) = self.state.version(version) else { continue };
+            let problem = if state.deleted.is_some() {
+                "is deleted".to_owned()
+            } else if state.quarantined.is_some() {
+                "is quarantined".to_owned()
+            } else if state.deprecated.is_some() {
+                "is deprecated".to_owned()
+            } else {
+                match self.context.bytes.get(version) {
+                    None => return Err(Halt::NeedsBytes(version.clone())),
+                    Some(Ok(())) => return Ok((state.as_ref(), passed_over)),
+                    Some(Err(problem)) => problem.clone(),
+                }
+            };
+            passed_over.push((version.clone(), problem));
+        }
+        Err(Rejection::NoRollbackTarget { passed_over }.into())
+    }
+
+    pub(super) fn lift_quarantine(&self, version: &Version) -> Result<Vec<Event>, Rejection> {
+        let state = self.version(version)?;
+        if state.quarantined.is_none() {
+            return Ok(Vec::new());
+        }
+        self.context.require_reason("lift a quarantine")?;
+        Ok(vec![Event::QuarantineLifted { version: version.clone() }])
+    }
+}

@@ -1,0 +1,583 @@
+//! Why this exists: the algorithm that turns a log that knows nothing into a registry lives here,
+//! once, for every backend: load, decide, append, and again if another writer was faster.
+//!
+//! # What can go wrong with an append, and what is made of it
+//!
+//! | the log says | what it may mean | what the engine does |
+//! |---|---|---|
+//! | written | it is | done |
+//! | slot taken | another writer's commit, or our own after a lost reply | reads on and looks for the request's own id; if it is not there, decides anew on the fresh state |
+//! | unknown | it landed, or it never will, or it will later | reads on; if the slot is still empty, fills it **with the very same record**, so that a late landing changes nothing; gives up as `OutcomeUnknown`, never as failed |
+//! | surely not done | it is not | tries again a few times, then fails as `Unavailable` (or as unknown, if an earlier attempt is still in doubt) |
+//!
+//! Before all of that the engine looks for the request's id in the history: a request that was
+//! fulfilled before is answered with the commit that fulfilled it.
+//!
+//! # Caching
+//!
+//! The fold of a stream is kept, and brought up to date with one read of what was committed since:
+//! that read is the guarantee that nobody ever sees a state that another process had already
+//! changed when the question was asked. See [`crate::checkpoint`] for cold starts.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::try_join;
+use lru::LruCache;
+
+use crate::checkpoint;
+use crate::codec::{DecodeError, decode, encode};
+use crate::command::{Command, Request};
+use crate::decide::{Context, Halt, decide};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::event::{Commit, Event, FORMAT};
+use crate::name::RequestId;
+use crate::policy::Policy;
+use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
+use crate::rejection::Rejection;
+use crate::state::{Head, ModelState, VersionState};
+use crate::storage::{
+    Append, ArtifactStore, Blob, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, verified,
+};
+use crate::stream::{Revision, Stream, StreamKind, Term};
+use crate::terms::terms;
+use crate::time::{Clock, IdSource, SystemClock, SystemIds, Timestamp};
+use crate::version::Version;
+
+/// How many commits are read at once.
+const PAGE: usize = 512;
+
+/// The largest record that is written, in bytes.
+pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often an append is tried against other writers, and against failures.
+const RACES_MAX: u32 = 200;
+const FAILURES_MAX: u32 = 6;
+
+/// The registry over a log and an artifact store.
+///
+/// The two are chosen independently: commits in SQLite with bytes in a bucket are as good as both in
+/// one place.
+pub struct Engine<L: ?Sized, A: ?Sized> {
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    cache: Mutex<LruCache<Stream, Arc<Slot>>>,
+    artifacts: Arc<A>,
+    log: Arc<L>,
+}
+
+/// What is kept of a stream.
+#[derive(Default)]
+struct Slot {
+    state: RwLock<Arc<ModelState>>,
+    /// Writers of one process queue here instead of racing each other.
+    writer: futures_util::lock::Mutex<()>,
+    /// The revision of the last brief checkpoint that is known to be kept.
+    checkpointed: AtomicU64,
+    /// Whether a checkpoint was looked for already; a stream that is empty stays cold, and need
+    /// not be looked up twice each time.
+    probed: AtomicBool,
+}
+
+impl Slot {
+    fn get(&self) -> Arc<ModelState> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps the newer and the fuller state.
+    fn put(&self, state: &Arc<ModelState>) {
+        let mut kept = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let fuller = kept.partial && !state.partial;
+        let emptier = state.partial && !kept.partial && kept.exists();
+        if fuller || (!emptier && kept.revision() < state.revision()) {
+            *kept = Arc::clone(state);
+        }
+    }
+}
+
+/// An append of which nobody knows whether it was done.
+struct InDoubt {
+    attempt: Attempt,
+    error: StorageError,
+}
+
+/// A commit ready to be appended.
+#[derive(Clone)]
+struct Attempt {
+    record: Record,
+    commit: Arc<Commit>,
+    digest: Digest,
+}
+
+impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
+    /// The number of streams whose folds are kept in memory unless told otherwise.
+    pub const STREAMS_KEPT: NonZeroUsize = match NonZeroUsize::new(1024) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    };
+
+    /// A registry over these two.
+    pub fn new(log: Arc<L>, artifacts: Arc<A>) -> Self {
+        Engine {
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            cache: Mutex::new(LruCache::new(Self::STREAMS_KEPT)),
+            artifacts,
+            log,
+        }
+    }
+
+    /// The same, with another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The same, with other ids.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Arc<dyn IdSource>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// The same, keeping the folds of that many streams in memory.
+    #[must_use]
+    pub fn with_streams_kept(mut self, streams: NonZeroUsize) -> Self {
+        self.cache = Mutex::new(LruCache::new(streams));
+        self
+    }
+
+    fn slot(&self, stream: &Stream) -> Arc<Slot> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = cache.get(stream) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot::default());
+        cache.push(stream.clone(), Arc::clone(&slot));
+        slot
+    }
+
+    /// The state of a stream with everything in it that was committed before the call.
+    async fn load(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<Arc<ModelState>, Error> {
+        let mut state = slot.get();
+        let cold = !state.exists();
+        if (cold && !slot.probed.swap(true, Ordering::Relaxed)) || (whole && state.partial) {
+            state = Arc::new(self.cold(stream, slot, whole).await?);
+        }
+        let replayed = self.catch_up(stream, &mut state).await?;
+        slot.put(&state);
+        if replayed.is_some_and(|replayed| checkpoint::whole_is_due(&state, replayed)) {
+            self.save(stream, CheckpointKind::Whole, &state).await;
+        }
+        Ok(state)
+    }
+
+    /// A state to start from: from a checkpoint if there is one that fits the log, else empty.
+    async fn cold(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<ModelState, Error> {
+        let kinds: &[CheckpointKind] =
+            if whole { &[CheckpointKind::Whole] } else { &[CheckpointKind::Brief, CheckpointKind::Whole] };
+        for kind in kinds {
+            let Ok(Some(body)) = self.log.load_checkpoint(stream, *kind).await else { continue };
+            let Some((state, head)) = checkpoint::decode(stream, &body) else { continue };
+            if whole && state.partial {
+                continue;
+            }
+            // A checkpoint is believed only if the log holds the very commit that it was made at.
+            let records = self.log.read(stream, head.revision, 1).await?;
+            let fits = records.first().is_some_and(|record| {
+                record.revision == head.revision
+                    && decode(stream, record.revision, &record.body)
+                        .is_ok_and(|(_, digest)| digest == head.digest)
+            });
+            if fits {
+                if *kind == CheckpointKind::Brief {
+                    slot.checkpointed.store(head.revision.get(), Ordering::Relaxed);
+                }
+                return Ok(state);
+            }
+        }
+        Ok(ModelState::new())
+    }
+
+    /// Applies what was committed since. Says how many commits that were, none if there were none.
+    async fn catch_up(&self, stream: &Stream, state: &mut Arc<ModelState>) -> Result<Option<u64>, Error> {
+        let mut applied = 0_u64;
+        loop {
+            let from = Revision::after(state.revision());
+            let records = self.log.read(stream, from, PAGE).await?;
+            if records.is_empty() {
+                return Ok((applied != 0).then_some(applied));
+            }
+            let target = Arc::make_mut(state);
+            for record in &records {
+                let expected = Revision::after(target.revision());
+                let (commit, digest) = decode(stream, expected, &record.body)?;
+                check_link(&commit, target.head.as_ref())?;
+                target.apply(&commit, digest);
+                applied += 1;
+            }
+            if records.len() < PAGE {
+                return Ok(Some(applied));
+            }
+        }
+    }
+
+    /// Keeps a checkpoint. It is a cache: if it cannot be kept, nothing is lost but time.
+    async fn save(&self, stream: &Stream, kind: CheckpointKind, state: &ModelState) {
+        if let Some(body) = checkpoint::encode(stream, kind, state) {
+            let _ = self.log.save_checkpoint(stream, kind, Bytes::from(body)).await;
+        }
+    }
+
+    async fn registry_policy(&self, stream: &Stream) -> Result<Arc<Policy>, Error> {
+        if *stream == Stream::Registry {
+            return Ok(Arc::default());
+        }
+        let slot = self.slot(&Stream::Registry);
+        Ok(Arc::clone(&self.load(&Stream::Registry, &slot, true).await?.policy))
+    }
+
+    /// Whether the bytes of all files named are there; tells the first that is not.
+    async fn check_present(&self, files: &crate::content::Manifest) -> Result<(), Error> {
+        for file in files {
+            if self.artifacts.stat(&file.digest).await? != Some(file.size) {
+                let missing = Rejection::ArtifactMissing { path: file.path.clone(), digest: file.digest };
+                return Err(missing.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all bytes of a version. The inner result says what is wrong with them.
+    async fn verify_bytes(&self, version: &VersionState) -> Result<Result<(), String>, Error> {
+        for file in &version.content.artifacts {
+            let blob = Blob { digest: file.digest, size: file.size };
+            let problem = match self.artifacts.read(&file.digest, None).await {
+                Ok(stream) => {
+                    let mut stream = verified(blob, stream);
+                    loop {
+                        match stream.next().await {
+                            Some(Ok(_)) => {}
+                            Some(Err(error)) => break Some(error),
+                            None => break None,
+                        }
+                    }
+                }
+                Err(error) => Some(error),
+            };
+            match problem {
+                None => {}
+                Some(error)
+                    if matches!(error.kind, StorageErrorKind::Corrupt | StorageErrorKind::Missing) =>
+                {
+                    return Ok(Err(format!("{}: {error}", file.path)));
+                }
+                Some(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Decides, verifying bytes as the rules ask for it.
+    async fn decide(
+        &self,
+        request: &Request,
+        state: &ModelState,
+        now: Timestamp,
+        registry: &Policy,
+        bytes: &mut BTreeMap<Version, Result<(), String>>,
+    ) -> Result<Vec<Event>, Error> {
+        loop {
+            let context = Context {
+                stream: &request.stream,
+                now,
+                actor: &request.by.actor,
+                reason: request.by.reason.as_ref(),
+                registry,
+                bytes,
+            };
+            match decide(state, &request.command, &context) {
+                Ok(events) => return Ok(events),
+                Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
+                Err(Halt::NeedsBytes(version)) => {
+                    let result = match state.version(&version) {
+                        Some(found) => self.verify_bytes(found).await?,
+                        None => Err("is not registered".to_owned()),
+                    };
+                    bytes.insert(version, result);
+                }
+            }
+        }
+    }
+
+    /// The blobs that a command relies on must be there before it is decided.
+    async fn check_blobs(&self, request: &Request, state: &ModelState) -> Result<(), Error> {
+        match &request.command {
+            Command::Register { content, .. } => self.check_present(&content.artifacts).await,
+            Command::Undelete { version } => match state.version(version) {
+                Some(found) if found.deleted.is_some() => self.check_present(&found.content.artifacts).await,
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn attempt(
+        request: &Request,
+        id: &RequestId,
+        digest: Digest,
+        state: &ModelState,
+        time: Timestamp,
+        events: Vec<Event>,
+    ) -> Result<Attempt, Error> {
+        let commit = Commit {
+            format: FORMAT,
+            stream: request.stream.clone(),
+            revision: Revision::after(state.revision()),
+            previous: state.head.map(|head| head.digest),
+            time,
+            actor: request.by.actor.clone(),
+            reason: request.by.reason.clone(),
+            request_id: id.clone(),
+            request_digest: digest,
+            events,
+        };
+        let encoded = encode(&commit);
+        if RECORD_BYTES_MAX < encoded.bytes.len() {
+            let too_large = Rejection::TooLarge { bytes: encoded.bytes.len(), bytes_max: RECORD_BYTES_MAX };
+            return Err(too_large.into());
+        }
+        let record = Record {
+            stream: commit.stream.clone(),
+            revision: commit.revision,
+            request_id: id.clone(),
+            time,
+            terms: terms(&commit),
+            body: encoded.bytes.into(),
+        };
+        Ok(Attempt { record, commit: Arc::new(commit), digest: encoded.digest })
+    }
+
+    /// Brings the kept state up to the commit that was just written.
+    async fn committed(
+        &self,
+        slot: &Slot,
+        mut state: Arc<ModelState>,
+        attempt: Attempt,
+        id: RequestId,
+    ) -> Receipt {
+        Arc::make_mut(&mut state).apply(&attempt.commit, attempt.digest);
+        slot.put(&state);
+        let revision = attempt.commit.revision.get();
+        if checkpoint::brief_is_due(slot.checkpointed.load(Ordering::Relaxed), revision) {
+            slot.checkpointed.store(revision, Ordering::Relaxed);
+            self.save(&attempt.commit.stream, CheckpointKind::Brief, &state).await;
+        }
+        let recorded = Recorded { commit: attempt.commit, digest: attempt.digest };
+        Receipt { request_id: id, outcome: Outcome::Committed(recorded), state }
+    }
+
+    async fn repeated(
+        &self,
+        stream: &Stream,
+        revision: Revision,
+        state: Arc<ModelState>,
+        id: RequestId,
+    ) -> Result<Receipt, Error> {
+        let recorded = self.history(stream, revision, 1).await?;
+        match recorded.into_iter().next() {
+            Some(recorded) => Ok(Receipt { request_id: id, outcome: Outcome::Repeated(recorded), state }),
+            None => Err(DecodeError::missing(stream, revision).into()),
+        }
+    }
+
+    /// Waits a little, longer after each attempt, and not as long as others do.
+    async fn back_off(&self, attempts: u32) {
+        let ceiling_us = 500_u64 << attempts.min(8);
+        let random = u64::try_from(self.ids.next_id() & u128::from(u32::MAX)).unwrap_or(0);
+        let wait_us = ceiling_us / 2 + random % (ceiling_us / 2 + 1);
+        self.clock.sleep(Duration::from_micros(wait_us)).await;
+    }
+}
+
+/// Checks that a commit follows the one before it.
+pub(crate) fn check_link(commit: &Commit, head: Option<&Head>) -> Result<(), DecodeError> {
+    let problem = if commit.previous != head.map(|head| head.digest) {
+        "it does not follow the commit before it: the digest of that one is another"
+    } else if head.is_some_and(|head| commit.time <= head.time) {
+        "its time is not later than that of the commit before it"
+    } else {
+        return Ok(());
+    };
+    Err(DecodeError::Corrupt {
+        stream: commit.stream.clone(),
+        revision: commit.revision,
+        problem: problem.to_owned(),
+    })
+}
+
+#[async_trait]
+impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A> {
+    async fn execute(&self, request: Request) -> Result<Receipt, Error> {
+        let id = match &request.by.request_id {
+            Some(id) => id.clone(),
+            None => format!("{:032x}", self.ids.next_id()).parse()?,
+        };
+        let digest = request.digest();
+        let stream = &request.stream;
+        let slot = self.slot(stream);
+        let _turn = slot.writer.lock().await;
+
+        let mut bytes = BTreeMap::new();
+        let mut blobs_checked = false;
+        let mut in_doubt: Option<InDoubt> = None;
+        let (mut races, mut failures) = (0_u32, 0_u32);
+        loop {
+            // Both reads at once: on a network they cost one round trip.
+            let loaded = try_join(self.load(stream, &slot, true), self.registry_policy(stream)).await;
+            let (state, registry) = match loaded {
+                Ok(loaded) => loaded,
+                Err(error) => {
+                    return Err(match in_doubt {
+                        Some(InDoubt { error, .. }) => {
+                            Error::OutcomeUnknown { request_id: id, source: error }
+                        }
+                        None => error,
+                    });
+                }
+            };
+            if let Some(done) = state.fulfilled(&id) {
+                if done.digest != digest {
+                    return Err(Rejection::RequestIdReused { id, revision: done.revision }.into());
+                }
+                return self.repeated(stream, done.revision, state, id).await;
+            }
+            // A slot that another commit has filled is closed for ours for good.
+            in_doubt = in_doubt.filter(|doubt| state.revision() < Some(doubt.attempt.commit.revision));
+
+            let attempt = match &in_doubt {
+                Some(doubt) => doubt.attempt.clone(),
+                None => {
+                    if let Some(expected) = request.by.expected
+                        && state.revision() != Some(expected)
+                    {
+                        return Err(Rejection::RevisionMismatch { expected, actual: state.revision() }.into());
+                    }
+                    if !blobs_checked {
+                        self.check_blobs(&request, &state).await?;
+                        blobs_checked = true;
+                    }
+                    let now = commit_time(self.clock.now(), state.head.as_ref());
+                    let events = self.decide(&request, &state, now, &registry, &mut bytes).await?;
+                    if events.is_empty() {
+                        return Ok(Receipt { request_id: id, outcome: Outcome::Unchanged, state });
+                    }
+                    let attempt = Self::attempt(&request, &id, digest, &state, now, events)?;
+                    if request.by.dry_run {
+                        let events = attempt.commit.events.clone();
+                        return Ok(Receipt { request_id: id, outcome: Outcome::Rehearsed(events), state });
+                    }
+                    attempt
+                }
+            };
+            match self.log.append(&attempt.record).await {
+                Ok(Append::Written) => return Ok(self.committed(&slot, state, attempt, id).await),
+                Ok(Append::SlotTaken) => {
+                    races += 1;
+                    if RACES_MAX <= races {
+                        return Err(match in_doubt {
+                            Some(doubt) => Error::OutcomeUnknown { request_id: id, source: doubt.error },
+                            None => Error::Contention { attempts: races },
+                        });
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    match error.kind {
+                        StorageErrorKind::Unknown => in_doubt = Some(InDoubt { attempt, error }),
+                        _ if in_doubt.is_some() => {}
+                        StorageErrorKind::NotDone if failures < FAILURES_MAX => {}
+                        _ => return Err(error.into()),
+                    }
+                    if FAILURES_MAX <= failures
+                        && let Some(doubt) = in_doubt
+                    {
+                        return Err(Error::OutcomeUnknown { request_id: id, source: doubt.error });
+                    }
+                }
+            }
+            self.back_off(races.max(failures)).await;
+        }
+    }
+
+    async fn state(&self, stream: &Stream, need: &Need) -> Result<Arc<ModelState>, Error> {
+        let slot = self.slot(stream);
+        match need {
+            Need::Whole => self.load(stream, &slot, true).await,
+            Need::Selected(selector) => {
+                let state = self.load(stream, &slot, false).await?;
+                if state.partial && selector.resolve(&state).is_err() {
+                    return self.load(stream, &slot, true).await;
+                }
+                Ok(state)
+            }
+        }
+    }
+
+    async fn history(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
+        let records = self.log.read(stream, from, limit).await?;
+        let mut expected = from;
+        let mut commits: Vec<Recorded> = Vec::with_capacity(records.len());
+        for record in &records {
+            if record.revision != expected {
+                return Err(DecodeError::missing(stream, expected).into());
+            }
+            let (commit, digest) = decode(stream, expected, &record.body)?;
+            if let Some(before) = commits.last() {
+                let head = Head {
+                    revision: before.commit.revision,
+                    digest: before.digest,
+                    time: before.commit.time,
+                };
+                check_link(&commit, Some(&head))?;
+            }
+            commits.push(Recorded { commit: Arc::new(commit), digest });
+            expected = expected.next();
+        }
+        Ok(commits)
+    }
+
+    async fn streams(
+        &self,
+        kind: StreamKind,
+        term: Option<&Term>,
+        after: Option<&Stream>,
+        limit: usize,
+    ) -> Result<Vec<Stream>, Error> {
+        Ok(self.log.streams(kind, term, after, limit).await?)
+    }
+
+    fn artifacts(&self) -> &dyn ArtifactStore {
+        &self.artifacts
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+}
+
+/// Later than the commit before, whatever the clock says.
+fn commit_time(now: Timestamp, head: Option<&Head>) -> Timestamp {
+    match head {
+        Some(head) => now.max(head.time.saturating_add(Duration::from_micros(1))),
+        None => now,
+    }
+}

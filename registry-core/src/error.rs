@@ -1,0 +1,95 @@
+//! Why this exists: a caller must be able to tell five things apart, because each asks for another
+//! reaction: a rule said no; surely nothing was written; nobody knows whether it was written; the
+//! record is damaged; access is denied. No storage library's error type appears here.
+
+use crate::codec::DecodeError;
+use crate::invalid::Invalid;
+use crate::name::RequestId;
+use crate::rejection::Rejection;
+use crate::storage::{StorageError, StorageErrorKind};
+
+/// Why a verb did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A rule refused. Nothing was written; asking again will not help until something changes.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The storage could not be used. Surely nothing was written; trying again may help.
+    #[error("the storage is not available; nothing was written: {0}")]
+    Unavailable(#[source] StorageError),
+    /// Nobody can tell yet whether the commit was written. Send the same request again under the same
+    /// id: it is done at most once.
+    #[error(
+        "it is not known whether request `{request_id}` was carried out; send it again under this id: {source}"
+    )]
+    OutcomeUnknown {
+        /// The request.
+        request_id: RequestId,
+        /// What went wrong.
+        source: StorageError,
+    },
+    /// Too many others wrote to the same stream at once. Nothing was written.
+    #[error("gave up after {attempts} attempts, each of which another writer overtook; nothing was written")]
+    Contention {
+        /// How many times it was tried.
+        attempts: u32,
+    },
+    /// Access was denied. Nothing was written.
+    #[error("access denied; nothing was written: {0}")]
+    PermissionDenied(#[source] StorageError),
+    /// A stored commit is damaged.
+    #[error(transparent)]
+    CorruptLog(DecodeError),
+    /// Stored bytes are damaged or missing.
+    #[error("{0}")]
+    CorruptBytes(#[source] StorageError),
+    /// What is stored was written by a newer version of this library.
+    #[error("{0}")]
+    NewerFormat(String),
+    /// A registry cannot be opened from what was given.
+    #[error("cannot open a registry from {location}: {problem}")]
+    Open {
+        /// What was given, without secrets.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Error::Rejected(Rejection::Invalid(invalid))
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::NewerFormat { .. } => Error::NewerFormat(error.to_string()),
+            corrupt => Error::CorruptLog(corrupt),
+        }
+    }
+}
+
+/// For reads, and for writes where the backend vouches that nothing was written.
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error.kind {
+            StorageErrorKind::PermissionDenied => Error::PermissionDenied(error),
+            StorageErrorKind::Corrupt | StorageErrorKind::Missing => Error::CorruptBytes(error),
+            StorageErrorKind::NewerFormat => Error::NewerFormat(error.to_string()),
+            StorageErrorKind::NotDone | StorageErrorKind::Unknown => Error::Unavailable(error),
+        }
+    }
+}
+
+impl Error {
+    /// The rule that refused, if it was one.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Error::Rejected(rejection) => Some(rejection),
+            _ => None,
+        }
+    }
+}

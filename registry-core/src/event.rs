@@ -1,0 +1,390 @@
+//! Why this exists: events are the only truth. Everything the registry knows is a fold of them, so
+//! their shape is a file format: fields may be added with a default, never renamed, removed or
+//! given another meaning. `docs/log-format.md` shows a worked record, and golden files in the tests
+//! hold one record of every kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::compat::Finding;
+use crate::content::{Content, Deployment, Metadata, Metric, Tags};
+use crate::digest::Digest;
+use crate::name::{Actor, AliasName, Key, RequestId, Text};
+use crate::policy::{ApprovalRule, PolicyChange};
+use crate::stage::Stage;
+use crate::stream::{Revision, Stream};
+use crate::time::Timestamp;
+use crate::version::{Bump, Version};
+
+/// The newest format of commits that this library writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// An atomic batch of events with its author and its link to the commit before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The format this commit is written in.
+    pub format: u32,
+    /// The log it belongs to.
+    pub stream: Stream,
+    /// Its place in the log.
+    pub revision: Revision,
+    /// The digest of the commit before it; none for the first.
+    pub previous: Option<Digest>,
+    /// When it was made; later than the commit before it.
+    pub time: Timestamp,
+    /// Who made it.
+    pub actor: Actor,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
+    /// The identity of the request that it fulfils.
+    pub request_id: RequestId,
+    /// The digest of that request, by which a reused id is told from a repeated request.
+    pub request_digest: Digest,
+    /// What happened. Never empty.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened to a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A version came into being, in `development`.
+    VersionRegistered(Box<VersionRegistered>),
+    /// A version moved to another stage.
+    StageChanged(Box<StageChanged>),
+    /// A promotion was asked for and waits for approval. Known by the revision of its commit.
+    PromotionRequested(Box<PromotionRequested>),
+    /// The actor agreed to a promotion.
+    PromotionApproved {
+        /// The request, by the revision at which it was made.
+        request: Revision,
+        /// What the approval means, in the sense of 21 CFR 11.50, for example `validation`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        meaning: Option<Text>,
+        /// A remark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<Text>,
+    },
+    /// The actor objected to a promotion, which blocks it until the objection is withdrawn.
+    PromotionRejected {
+        /// The request, by the revision at which it was made.
+        request: Revision,
+        /// A remark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<Text>,
+    },
+    /// The actor took back the own approval or rejection.
+    DecisionWithdrawn {
+        /// The request, by the revision at which it was made.
+        request: Revision,
+    },
+    /// A request for promotion is no longer open, for another reason than completion.
+    PromotionClosed {
+        /// The request, by the revision at which it was made.
+        request: Revision,
+        /// Why it was closed.
+        cause: ClosedCause,
+    },
+    /// Approval was demanded and bypassed in an emergency; the commit's reason says why.
+    ApprovalOverridden {
+        /// The version promoted without approval.
+        version: Version,
+        /// The stage it entered.
+        to: Stage,
+        /// The rule that was bypassed.
+        rule: ApprovalRule,
+    },
+    /// Production went back to an earlier version.
+    RolledBack(Box<RolledBack>),
+    /// A version must not be promoted until the quarantine is lifted.
+    Quarantined {
+        /// The version.
+        version: Version,
+    },
+    /// A version may be promoted again.
+    QuarantineLifted {
+        /// The version.
+        version: Version,
+    },
+    /// A version should no longer be used.
+    Deprecated {
+        /// The version.
+        version: Version,
+        /// What to use instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        superseded_by: Option<Version>,
+        /// After this instant the version cannot be promoted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end_of_life: Option<Timestamp>,
+    },
+    /// A version may be used again.
+    DeprecationLifted {
+        /// The version.
+        version: Version,
+    },
+    /// A version was hidden; its bytes may be collected after the grace period.
+    VersionDeleted {
+        /// The version.
+        version: Version,
+    },
+    /// A deleted version was taken back.
+    VersionRestored {
+        /// The version.
+        version: Version,
+    },
+    /// An alias points to a version.
+    AliasSet {
+        /// The alias.
+        alias: AliasName,
+        /// Where it points now.
+        version: Version,
+        /// Where it pointed before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Version>,
+    },
+    /// An alias is gone.
+    AliasRemoved {
+        /// The alias.
+        alias: AliasName,
+        /// Where it pointed.
+        previous: Version,
+    },
+    /// Tags of the model or of a version changed.
+    TagsChanged {
+        /// The version; none means the model itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Version>,
+        /// Tags added or replaced.
+        #[serde(default, skip_serializing_if = "Tags::is_empty")]
+        set: Tags,
+        /// Keys removed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<Key>,
+    },
+    /// The description of the model or of a version changed.
+    DescriptionChanged {
+        /// The version; none means the model itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Version>,
+        /// The new description; none removes it.
+        description: Option<Text>,
+    },
+    /// Metadata, metrics or deployment figures of a version were added or corrected.
+    Amended(Box<Amended>),
+    /// A rule changed.
+    PolicyChanged {
+        /// The change.
+        change: PolicyChange,
+    },
+}
+
+/// See [`Event::VersionRegistered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRegistered {
+    /// The version.
+    pub version: Version,
+    /// The identity of its content.
+    pub digest: Digest,
+    /// What was registered.
+    pub content: Content,
+    /// How the version number was found to be right.
+    pub numbering: Numbering,
+}
+
+/// The evidence for a version number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Numbering {
+    /// The version it was compared with; none for a first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Version>,
+    /// The smallest bump that the findings allow; none if it could not be told because a
+    /// signature is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<Bump>,
+    /// What differs from the baseline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Why a smaller bump than required was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Text>,
+}
+
+/// See [`Event::StageChanged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageChanged {
+    /// The version.
+    pub version: Version,
+    /// Where it was.
+    pub from: Stage,
+    /// Where it is.
+    pub to: Stage,
+    /// Why it moved.
+    pub cause: StageCause,
+    /// For a move into production: whether going back would break clients of the new version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_safety: Option<RollbackSafety>,
+}
+
+/// Why a version moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StageCause {
+    /// It was promoted, or moved back, by a command.
+    Promotion {
+        /// The request that was approved, if approval was demanded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<Revision>,
+        /// Those who approved it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvals: Vec<Decision>,
+    },
+    /// Another version took its place in production.
+    Superseded {
+        /// The other version.
+        by: Version,
+    },
+    /// It was taken out of production by a rollback.
+    RolledBack {
+        /// The version that took its place.
+        to: Version,
+    },
+    /// It was put back into production by a rollback.
+    Rollback {
+        /// The version whose place it took.
+        from: Version,
+    },
+}
+
+/// Whether going back to the version that was in production before would break clients that have
+/// adapted to the new one. Computed at promotion, so that nobody is surprised at night.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackSafety {
+    /// The version one would go back to.
+    pub to: Version,
+    /// Safe or not; none if a signature is missing.
+    pub safe: Option<bool>,
+    /// What clients of the new version would meet on going back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// See [`Event::PromotionRequested`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionRequested {
+    /// The version.
+    pub version: Version,
+    /// The identity of its content, to which approvals are bound.
+    pub digest: Digest,
+    /// Where it was when the request was made.
+    pub from: Stage,
+    /// Where it shall go.
+    pub to: Stage,
+    /// The rule that must be fulfilled.
+    pub rule: ApprovalRule,
+    /// Whether the caller asked for approval although no policy demands it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_choice: bool,
+    /// When the request lapses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What one person said of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who.
+    pub actor: Actor,
+    /// Whether it was an approval.
+    pub approved: bool,
+    /// When.
+    pub at: Timestamp,
+    /// What the approval means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Text>,
+    /// A remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Text>,
+}
+
+/// Why a request was closed without completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ClosedCause {
+    /// The requester withdrew it.
+    Withdrawn,
+    /// Its time ran out.
+    Expired,
+    /// The rule it was made under changed, or the version moved by other means.
+    Void,
+}
+
+/// See [`Event::RolledBack`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The version that was in production.
+    pub from: Version,
+    /// The version that is in production now.
+    pub to: Version,
+    /// What clients of `from` meet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Whether it was forced although clients break.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
+    /// Earlier versions that were passed over because their bytes did not verify, with what was wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<(Version, String)>,
+}
+
+/// See [`Event::Amended`]. Only the fields that are set replace what was there; maps are merged
+/// key by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amended {
+    /// The version.
+    pub version: Version,
+    /// Metadata to add or replace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metadata: Metadata,
+    /// Metrics to add or replace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metrics: std::collections::BTreeMap<Key, Metric>,
+    /// Deployment figures to add or replace.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deployment: Deployment,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Event {
+    /// The stable name of the kind of event, as in the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::VersionRegistered(_) => "version_registered",
+            Event::StageChanged(_) => "stage_changed",
+            Event::PromotionRequested(_) => "promotion_requested",
+            Event::PromotionApproved { .. } => "promotion_approved",
+            Event::PromotionRejected { .. } => "promotion_rejected",
+            Event::DecisionWithdrawn { .. } => "decision_withdrawn",
+            Event::PromotionClosed { .. } => "promotion_closed",
+            Event::ApprovalOverridden { .. } => "approval_overridden",
+            Event::RolledBack(_) => "rolled_back",
+            Event::Quarantined { .. } => "quarantined",
+            Event::QuarantineLifted { .. } => "quarantine_lifted",
+            Event::Deprecated { .. } => "deprecated",
+            Event::DeprecationLifted { .. } => "deprecation_lifted",
+            Event::VersionDeleted { .. } => "version_deleted",
+            Event::VersionRestored { .. } => "version_restored",
+            Event::AliasSet { .. } => "alias_set",
+            Event::AliasRemoved { .. } => "alias_removed",
+            Event::TagsChanged { .. } => "tags_changed",
+            Event::DescriptionChanged { .. } => "description_changed",
+            Event::Amended(_) => "amended",
+            Event::PolicyChanged { .. } => "policy_changed",
+        }
+    }
+}

@@ -1,0 +1,789 @@
+//! Why this exists: these are the verbs. They are written once over [`Registry`] and implemented for
+//! everything that is one, so nobody can override them and `promote` means the same on every
+//! backend and below every decorator.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+
+use crate::command::{By, Command, Request, VersionChoice};
+use crate::compat::Finding;
+use crate::content::{Artifact, Content, Deployment, Manifest, Metadata, Metric, Tags};
+use crate::error::Error;
+use crate::event::{Event, RollbackSafety, RolledBack};
+use crate::garbage::{Garbage, GarbageOptions, collect};
+use crate::invalid::Invalid;
+use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
+use crate::policy::{Policy, PolicyChange, StageRule};
+use crate::query::{Page, Query, search};
+use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
+use crate::rejection::Rejection;
+use crate::selector::Selector;
+use crate::stage::Stage;
+use crate::state::{ModelState, VersionState};
+use crate::storage::{Blob, ByteSource, ByteStream, Progress, verified};
+use crate::stream::{Revision, Stream, StreamKind};
+use crate::time::Timestamp;
+use crate::verify::{Verification, VerifyOptions, verify};
+use crate::version::Version;
+use crate::watch::{Follower, Watch};
+
+/// A file to be registered: where it will lie in the version, and where its bytes come from.
+pub struct Upload<'a> {
+    /// Its path in the version.
+    pub path: ArtifactPath,
+    /// Its bytes.
+    pub source: &'a dyn ByteSource,
+}
+
+/// A version to be registered, beside its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Registration {
+    /// How it gets its number.
+    pub version: VersionChoice,
+    /// What it is. The artifacts in it must be in the store already; those given as uploads are
+    /// added.
+    pub content: Content,
+    /// The stage it starts in.
+    pub stage: Stage,
+}
+
+impl Registration {
+    /// A version with that number, or found by that rule, in development.
+    pub fn new(version: impl Into<VersionChoice>, content: Content) -> Self {
+        Registration { version: version.into(), content, stage: Stage::Development }
+    }
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The version.
+    pub version: Arc<VersionState>,
+    /// Whether it was there before, with the same content.
+    pub existed: bool,
+    /// If it was there before: the parts in which the request differs from what is on record, and
+    /// which were **not** changed. Amend the version to change them.
+    pub not_applied: Vec<&'static str>,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// What became of a promotion.
+#[derive(Debug, Clone)]
+pub enum Promotion {
+    /// The version is in the stage.
+    Done {
+        /// For a move into production: whether going back would break clients.
+        rollback_safety: Option<RollbackSafety>,
+        /// The version whose place it took.
+        superseded: Option<Version>,
+        /// The receipt.
+        receipt: Receipt,
+    },
+    /// Approval is demanded; the request waits.
+    Pending {
+        /// The request, by its revision.
+        request: Revision,
+        /// How many more people must approve.
+        approvals_missing: u32,
+        /// When the request lapses.
+        expires_at: Option<Timestamp>,
+        /// The receipt.
+        receipt: Receipt,
+    },
+}
+
+impl Promotion {
+    /// Whether the version is in the stage now.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Promotion::Done { .. })
+    }
+
+    /// The receipt.
+    pub fn receipt(&self) -> &Receipt {
+        match self {
+            Promotion::Done { receipt, .. } | Promotion::Pending { receipt, .. } => receipt,
+        }
+    }
+}
+
+/// How a promotion is asked for, beside version and stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromoteOptions {
+    /// The stage that the version must be in.
+    pub from: Option<Stage>,
+    /// Demand approval even where no policy does.
+    pub require_approval: bool,
+    /// Bypass a demanded approval in an emergency. The request must carry a reason.
+    pub emergency: bool,
+}
+
+/// What became of a rollback.
+#[derive(Debug, Clone)]
+pub struct Rollback {
+    /// The version that was taken out of production and quarantined.
+    pub from: Version,
+    /// The version that is in production now.
+    pub to: Version,
+    /// What clients of `from` may stumble over.
+    pub findings: Vec<Finding>,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// A version that was found, with the state it was found in.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The model.
+    pub model: ModelName,
+    version: Arc<VersionState>,
+    read_at: Timestamp,
+}
+
+impl Deref for Found {
+    type Target = VersionState;
+
+    fn deref(&self) -> &VersionState {
+        &self.version
+    }
+}
+
+impl Found {
+    /// The version, to be kept.
+    pub fn state(&self) -> &Arc<VersionState> {
+        &self.version
+    }
+
+    /// What a user of the version should know: that it is deprecated, quarantined or deleted.
+    pub fn warnings(&self) -> Vec<String> {
+        let version = &self.version.version;
+        let mut warnings = Vec::new();
+        let because = |reason: &Option<Text>| reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        if let Some(deprecation) = &self.version.deprecated {
+            let mut warning = format!(
+                "{version} is deprecated since {}{}",
+                deprecation.since.at.date(),
+                because(&deprecation.since.reason)
+            );
+            if let Some(successor) = &deprecation.superseded_by {
+                warning.push_str(&format!("; use {successor} instead"));
+            }
+            if let Some(end) = deprecation.end_of_life {
+                let verb = if end < self.read_at { "ended" } else { "ends" };
+                warning.push_str(&format!("; its life {verb} on {}", end.date()));
+            }
+            warnings.push(warning);
+        }
+        if let Some(since) = &self.version.quarantined {
+            warnings.push(format!(
+                "{version} is quarantined since {}{}",
+                since.at.date(),
+                because(&since.reason)
+            ));
+        }
+        if let Some(since) = &self.version.deleted {
+            warnings.push(format!("{version} was deleted on {}{}", since.at.date(), because(&since.reason)));
+        }
+        warnings
+    }
+
+    /// The file at a path.
+    pub fn artifact(&self, path: &ArtifactPath) -> Result<&Artifact, Error> {
+        self.version.content.artifacts.get(path).ok_or_else(|| {
+            let known: Vec<&str> =
+                self.version.content.artifacts.iter().map(|a| a.path.as_str()).take(5).collect();
+            let problem = if known.is_empty() {
+                format!("{} has no files", self.version.version)
+            } else {
+                format!("{} has no such file; it has {}", self.version.version, known.join(", "))
+            };
+            Invalid::new("artifact path", path, problem).into()
+        })
+    }
+}
+
+/// Where a verb is aimed at: one model's rules or those of all models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The rules of one model.
+    Model(ModelName),
+    /// The rules of all models.
+    Registry,
+}
+
+impl Scope {
+    fn stream(&self) -> Stream {
+        match self {
+            Scope::Model(name) => Stream::Model(name.clone()),
+            Scope::Registry => Stream::Registry,
+        }
+    }
+}
+
+/// The verbs of a registry.
+///
+/// Every verb that writes takes a [`By`]: who asks, why, under which request id, expecting which
+/// revision, and whether it is only a rehearsal.
+pub trait RegistryExt: Registry {
+    /// Uploads a file's bytes, so that a registration can name them. Known bytes are not sent.
+    fn upload(
+        &self,
+        path: &ArtifactPath,
+        source: &dyn ByteSource,
+        progress: Progress<'_>,
+    ) -> impl Future<Output = Result<Artifact, Error>> + Send {
+        async move {
+            let blob = self.artifacts().put(source, progress).await?;
+            Ok(Artifact { path: path.clone(), digest: blob.digest, size: blob.size })
+        }
+    }
+
+    /// Registers a version. The bytes of `uploads` are stored first; a version is visible with all
+    /// its bytes or not at all.
+    ///
+    /// Registering the same number with the same content again succeeds and changes nothing.
+    fn register(
+        &self,
+        by: &By,
+        model: &ModelName,
+        registration: Registration,
+        uploads: &[Upload<'_>],
+    ) -> impl Future<Output = Result<Registered, Error>> + Send {
+        async move {
+            let Registration { version, mut content, stage } = registration;
+            if !uploads.is_empty() {
+                let mut artifacts: Vec<Artifact> = content.artifacts.iter().cloned().collect();
+                for upload in uploads {
+                    artifacts.push(self.upload(&upload.path, upload.source, &|_| {}).await?);
+                }
+                content.artifacts = Manifest::new(artifacts)?;
+            }
+            let offered = content.clone();
+            let explicit = match &version {
+                VersionChoice::Explicit { version, .. } => Some(version.clone()),
+                VersionChoice::Bump { .. } | VersionChoice::Auto => None,
+            };
+            let command = Command::Register { version, content: Box::new(content), stage };
+            let receipt = self.execute(request(model, by, command)).await?;
+            let registered = receipt.events().iter().find_map(|event| match event {
+                Event::VersionRegistered(registered) => Some((**registered).clone()),
+                _ => None,
+            });
+            let (found, existed) = match &registered {
+                Some(registered) => (rehearsed_or_kept(&receipt, by, registered), false),
+                None => {
+                    let digest = offered.digest();
+                    let same =
+                        |version: &&Arc<VersionState>| version.digest == digest && version.deleted.is_none();
+                    let found = match &explicit {
+                        Some(version) => receipt.state.version(version),
+                        None => receipt.state.versions().rev().find(same),
+                    };
+                    (found.cloned(), true)
+                }
+            };
+            let Some(version) = found else {
+                // A repeated request whose version is gone from the state cannot be: versions stay.
+                return Err(Rejection::ModelNotFound { model: model.clone() }.into());
+            };
+            let not_applied = if existed { version.content.differences(&offered) } else { Vec::new() };
+            let existed = existed || matches!(receipt.outcome, Outcome::Repeated(_));
+            Ok(Registered { version, existed, not_applied, receipt })
+        }
+    }
+
+    /// Moves a version to a stage, or asks for approval where it is demanded.
+    fn promote(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        to: Stage,
+        options: PromoteOptions,
+    ) -> impl Future<Output = Result<Promotion, Error>> + Send {
+        async move {
+            let PromoteOptions { from, require_approval, emergency } = options;
+            let command =
+                Command::Promote { version: version.clone(), from, to, require_approval, emergency };
+            Ok(promotion(version, to, self.execute(request(model, by, command)).await?))
+        }
+    }
+
+    /// Agrees to a promotion that waits. The last approval needed completes it.
+    fn approve(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        to: Option<Stage>,
+        meaning: Option<Text>,
+        comment: Option<Text>,
+    ) -> impl Future<Output = Result<Promotion, Error>> + Send {
+        async move {
+            let command = Command::Approve { version: version.clone(), to, meaning, comment };
+            let receipt = self.execute(request(model, by, command)).await?;
+            let to = to.or_else(|| target_of(&receipt, version)).unwrap_or(Stage::Production);
+            Ok(promotion(version, to, receipt))
+        }
+    }
+
+    /// Objects to a promotion that waits, and so blocks it.
+    fn reject(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        to: Option<Stage>,
+        comment: Option<Text>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::Reject { version: version.clone(), to, comment }))
+    }
+
+    /// Takes back the own approval or objection or, as the one who asked, the request.
+    fn withdraw(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        to: Option<Stage>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::Withdraw { version: version.clone(), to }))
+    }
+
+    /// Puts an earlier version back into production, in one commit: the one named, or the last that
+    /// was good. The version taken out is quarantined.
+    fn rollback(
+        &self,
+        by: &By,
+        model: &ModelName,
+        to: Option<&Version>,
+        force: bool,
+    ) -> impl Future<Output = Result<Rollback, Error>> + Send {
+        async move {
+            let command = Command::Rollback { to: to.cloned(), force };
+            let receipt = self.execute(request(model, by, command)).await?;
+            let done = receipt.events().iter().find_map(|event| match event {
+                Event::RolledBack(done) => Some((**done).clone()),
+                _ => None,
+            });
+            match done {
+                Some(RolledBack { from, to, findings, .. }) => Ok(Rollback { from, to, findings, receipt }),
+                None => Err(Rejection::NothingInProduction.into()),
+            }
+        }
+    }
+
+    /// Takes a version out of quarantine. The request must carry a reason.
+    fn lift_quarantine(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::LiftQuarantine { version: version.clone() }))
+    }
+
+    /// Moves a version to `archived`.
+    fn archive(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Promotion, Error>> + Send {
+        self.promote(by, model, version, Stage::Archived, PromoteOptions::default())
+    }
+
+    /// Says that a version should no longer be used.
+    fn deprecate(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        superseded_by: Option<&Version>,
+        end_of_life: Option<Timestamp>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let command = Command::Deprecate {
+            version: version.clone(),
+            superseded_by: superseded_by.cloned(),
+            end_of_life,
+        };
+        self.execute(request(model, by, command))
+    }
+
+    /// Says that a deprecated version may be used again.
+    fn lift_deprecation(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::LiftDeprecation { version: version.clone() }))
+    }
+
+    /// Hides a version. Refused while it is in production. Its bytes stay until garbage is collected
+    /// after the grace period, and until then it can be undeleted.
+    fn delete(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::Delete { version: version.clone() }))
+    }
+
+    /// Takes a deleted version back.
+    fn undelete(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::Undelete { version: version.clone() }))
+    }
+
+    /// Points an alias to a version.
+    fn set_alias(
+        &self,
+        by: &By,
+        model: &ModelName,
+        alias: &AliasName,
+        version: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::SetAlias { alias: alias.clone(), version: version.clone() }))
+    }
+
+    /// Removes an alias.
+    fn remove_alias(
+        &self,
+        by: &By,
+        model: &ModelName,
+        alias: &AliasName,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::RemoveAlias { alias: alias.clone() }))
+    }
+
+    /// Changes tags of the model, or of a version of it.
+    fn change_tags(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: Option<&Version>,
+        set: Tags,
+        remove: Vec<Key>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::ChangeTags { version: version.cloned(), set, remove }))
+    }
+
+    /// Changes the description of the model, or of a version of it; `None` removes it.
+    fn describe(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: Option<&Version>,
+        description: Option<Text>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::Describe { version: version.cloned(), description }))
+    }
+
+    /// Adds or corrects metadata, metrics and deployment figures of a version.
+    fn amend(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        metadata: Metadata,
+        metrics: BTreeMap<Key, Metric>,
+        deployment: Deployment,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let command = Command::Amend {
+            version: version.clone(),
+            metadata: Box::new(metadata),
+            metrics,
+            deployment: Box::new(deployment),
+        };
+        self.execute(request(model, by, command))
+    }
+
+    /// Changes a rule.
+    fn change_policy(
+        &self,
+        by: &By,
+        scope: &Scope,
+        change: PolicyChange,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(Request {
+            stream: scope.stream(),
+            by: by.clone(),
+            command: Command::ChangePolicy { change },
+        })
+    }
+
+    /// Sets the rule of a stage, or with `None` removes it.
+    fn set_stage_rule(
+        &self,
+        by: &By,
+        scope: &Scope,
+        stage: Stage,
+        rule: Option<StageRule>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.change_policy(by, scope, PolicyChange::StageRule { stage, rule })
+    }
+
+    /// The rules of one scope.
+    fn policy(&self, scope: &Scope) -> impl Future<Output = Result<Arc<Policy>, Error>> + Send {
+        let stream = scope.stream();
+        async move { Ok(Arc::clone(&self.state(&stream, &Need::Whole).await?.policy)) }
+    }
+
+    /// The version that a selector names.
+    fn get(
+        &self,
+        model: &ModelName,
+        selector: &Selector,
+    ) -> impl Future<Output = Result<Found, Error>> + Send {
+        async move {
+            let stream = Stream::Model(model.clone());
+            let state = self.state(&stream, &Need::Selected(selector.clone())).await?;
+            found_in(model, selector, &state, self.clock().now())
+        }
+    }
+
+    /// The present state of a model: all its versions, aliases, rules and open requests.
+    fn model(&self, model: &ModelName) -> impl Future<Output = Result<Arc<ModelState>, Error>> + Send {
+        async move {
+            let state = self.state(&Stream::Model(model.clone()), &Need::Whole).await?;
+            if !state.exists() {
+                return Err(Rejection::ModelNotFound { model: model.clone() }.into());
+            }
+            Ok(state)
+        }
+    }
+
+    /// The state of a model as it was at an instant, from the log alone.
+    fn model_at(
+        &self,
+        model: &ModelName,
+        instant: Timestamp,
+    ) -> impl Future<Output = Result<ModelState, Error>> + Send {
+        async move {
+            let stream = Stream::Model(model.clone());
+            let mut state = ModelState::new();
+            loop {
+                let page = self.history(&stream, Revision::after(state.revision()), HISTORY_PAGE).await?;
+                for recorded in &page {
+                    if instant < recorded.commit.time {
+                        return Ok(state);
+                    }
+                    state.apply(&recorded.commit, recorded.digest);
+                }
+                if page.len() < HISTORY_PAGE {
+                    return Ok(state);
+                }
+            }
+        }
+    }
+
+    /// The names of all models in order, those after `after`, at most `limit`.
+    fn models(
+        &self,
+        after: Option<&ModelName>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ModelName>, Error>> + Send {
+        let after = after.map(|name| Stream::Model(name.clone()));
+        async move {
+            let streams = self.streams(StreamKind::Model, None, after.as_ref(), limit).await?;
+            Ok(streams.iter().filter_map(|stream| stream.model().cloned()).collect())
+        }
+    }
+
+    /// The versions that match a query, a page at a time.
+    fn find(&self, query: &Query) -> impl Future<Output = Result<Page, Error>> + Send {
+        search(self, query)
+    }
+
+    /// The commits of a model from a revision on.
+    fn log(
+        &self,
+        model: &ModelName,
+        from: Revision,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Recorded>, Error>> + Send {
+        let stream = Stream::Model(model.clone());
+        async move { self.history(&stream, from, limit).await }
+    }
+
+    /// Commits of a model as they come, from a revision on.
+    fn watch(&self, model: &ModelName, from: Revision) -> Watch<'_, Self> {
+        Watch::new(self, Stream::Model(model.clone()), from)
+    }
+
+    /// A handle that always holds what a selector names, for services that swap models while they run.
+    fn follow(self: &Arc<Self>, model: &ModelName, selector: &Selector) -> Follower<Self> {
+        Follower::new(Arc::clone(self), model.clone(), selector.clone())
+    }
+
+    /// The bytes of a file. They are verified on the way; whoever uses them before the end must throw
+    /// away what was made of them if an error comes.
+    fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<ByteStream, Error>> + Send {
+        let blob = Blob { digest: artifact.digest, size: artifact.size };
+        async move { Ok(verified(blob, self.artifacts().read(&blob.digest, None).await?)) }
+    }
+
+    /// A part of a file's bytes. **Not verified**: a digest covers the whole. Verify the version before,
+    /// if the storage is not trusted.
+    fn open_range(
+        &self,
+        artifact: &Artifact,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<ByteStream, Error>> + Send {
+        let digest = artifact.digest;
+        async move { Ok(self.artifacts().read(&digest, Some(range)).await?) }
+    }
+
+    /// All bytes of a file, verified, if there are at most `bytes_max`.
+    fn read(&self, artifact: &Artifact, bytes_max: u64) -> impl Future<Output = Result<Bytes, Error>> + Send {
+        let artifact = artifact.clone();
+        async move {
+            if bytes_max < artifact.size {
+                let problem = format!("has {} bytes, more than the {bytes_max} asked for", artifact.size);
+                return Err(Invalid::new("file", &artifact.path, problem).into());
+            }
+            let mut stream = self.open(&artifact).await?;
+            let mut whole = BytesMut::with_capacity(usize::try_from(artifact.size).unwrap_or(0));
+            while let Some(piece) = stream.next().await {
+                whole.extend_from_slice(&piece?);
+            }
+            Ok(whole.freeze())
+        }
+    }
+
+    /// Checks the log of a model link by link and, if asked to, all bytes of its versions.
+    fn verify(
+        &self,
+        model: &ModelName,
+        options: VerifyOptions,
+    ) -> impl Future<Output = Result<Verification, Error>> + Send {
+        let stream = Stream::Model(model.clone());
+        async move { verify(self, &stream, options).await }
+    }
+
+    /// Removes bytes that no version needs any more.
+    fn collect_garbage(
+        &self,
+        options: GarbageOptions,
+    ) -> impl Future<Output = Result<Garbage, Error>> + Send {
+        collect(self, options)
+    }
+}
+
+impl<R: Registry + ?Sized> RegistryExt for R {}
+
+/// How many commits are read at once where a whole history is gone through.
+pub(crate) const HISTORY_PAGE: usize = 512;
+
+fn request(model: &ModelName, by: &By, command: Command) -> Request {
+    Request { stream: Stream::Model(model.clone()), by: by.clone(), command }
+}
+
+/// What a selector names in a state, or who it is that is not there.
+pub(crate) fn found_in(
+    model: &ModelName,
+    selector: &Selector,
+    state: &ModelState,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    if !state.exists() {
+        return Err(Rejection::ModelNotFound { model: model.clone() }.into());
+    }
+    match selector.resolve(state) {
+        Ok(Some(version)) => Ok(Found { model: model.clone(), version, read_at: now }),
+        _ => Err(Rejection::NoMatch { model: model.clone(), selector: selector.to_string() }.into()),
+    }
+}
+
+/// The version just registered, as it is on record; for a rehearsal, as it would be.
+fn rehearsed_or_kept(
+    receipt: &Receipt,
+    by: &By,
+    registered: &crate::event::VersionRegistered,
+) -> Option<Arc<VersionState>> {
+    if let Outcome::Rehearsed(events) = &receipt.outcome {
+        let mut state = (*receipt.state).clone();
+        let time = state.head.map_or(Timestamp::EPOCH, |head| head.time);
+        let commit = crate::event::Commit {
+            format: crate::event::FORMAT,
+            stream: Stream::Registry,
+            revision: Revision::after(state.revision()),
+            previous: None,
+            time,
+            actor: by.actor.clone(),
+            reason: by.reason.clone(),
+            request_id: receipt.request_id.clone(),
+            request_digest: registered.digest,
+            events: events.clone(),
+        };
+        state.apply(&commit, registered.digest);
+        return state.version(&registered.version).cloned();
+    }
+    receipt.state.version(&registered.version).cloned()
+}
+
+fn target_of(receipt: &Receipt, version: &Version) -> Option<Stage> {
+    let moved = receipt.events().iter().find_map(|event| match event {
+        Event::StageChanged(change) if change.version == *version => Some(change.to),
+        _ => None,
+    });
+    moved.or_else(|| {
+        let waiting = receipt.state.requests.values().find(|request| request.promotion.version == *version);
+        waiting.map(|request| request.promotion.to)
+    })
+}
+
+fn promotion(version: &Version, to: Stage, receipt: Receipt) -> Promotion {
+    let mut done = None;
+    let mut superseded = None;
+    let mut requested = None;
+    for event in receipt.events() {
+        match event {
+            Event::StageChanged(change) if change.version == *version => {
+                done = Some(change.rollback_safety.clone())
+            }
+            Event::StageChanged(change) => superseded = Some(change.version.clone()),
+            Event::PromotionRequested(promotion) => requested = Some((**promotion).clone()),
+            _ => {}
+        }
+    }
+    if let Some(rollback_safety) = done {
+        return Promotion::Done { rollback_safety, superseded, receipt };
+    }
+    let waiting = receipt
+        .state
+        .requests
+        .iter()
+        .find(|(_, request)| request.promotion.version == *version && request.promotion.to == to);
+    if let Some((revision, request)) = waiting {
+        let approved = u32::try_from(request.approvals().count()).unwrap_or(u32::MAX);
+        return Promotion::Pending {
+            request: *revision,
+            approvals_missing: request.promotion.rule.quorum.get().saturating_sub(approved),
+            expires_at: request.promotion.expires_at,
+            receipt,
+        };
+    }
+    match requested {
+        // A rehearsal: the request is not in the state, since it was not made.
+        Some(promotion) => Promotion::Pending {
+            request: Revision::after(receipt.state.revision()),
+            approvals_missing: promotion.rule.quorum.get(),
+            expires_at: promotion.expires_at,
+            receipt,
+        },
+        None => Promotion::Done { rollback_safety: None, superseded: None, receipt },
+    }
+}

@@ -1,0 +1,178 @@
+//! Why this exists: what a team demands before a version may enter a stage is data in the log, not
+//! configuration beside it. So the record shows which rules held when a decision was made, and
+//! every writer obeys the same ones.
+//!
+//! There are two scopes. The registry-wide policy lives in the stream `registry`; a model's own
+//! policy lives in the model's stream and replaces, stage by stage, what the registry says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::Actor;
+use crate::stage::{Stage, Transitions};
+
+/// Who must agree before a version enters a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRule {
+    /// Those who may approve. Empty: anyone who is not excluded.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approvers: BTreeSet<Actor>,
+    /// How many different people must approve; at least one.
+    #[serde(default = "one")]
+    pub quorum: std::num::NonZeroU32,
+    /// Whether the one who registered the version may approve it.
+    #[serde(default)]
+    pub registrant_may_approve: bool,
+    /// Whether the one who asked for the promotion may approve it.
+    #[serde(default)]
+    pub requester_may_approve: bool,
+    /// After how many seconds without completion a request expires. `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after_seconds: Option<u64>,
+}
+
+fn one() -> std::num::NonZeroU32 {
+    std::num::NonZeroU32::MIN
+}
+
+impl ApprovalRule {
+    /// One of these people must approve, and not the one who registered or asked.
+    pub fn one_of(approvers: impl IntoIterator<Item = Actor>) -> Self {
+        ApprovalRule { approvers: approvers.into_iter().collect(), ..ApprovalRule::default() }
+    }
+
+    /// How long a request stays open.
+    pub fn expires_after(&self) -> Option<Duration> {
+        self.expires_after_seconds.map(Duration::from_secs)
+    }
+
+    /// The identity of the rule, to which approvals are bound.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+impl Default for ApprovalRule {
+    /// Anyone but the registrant and the requester; one is enough; never expires.
+    fn default() -> Self {
+        ApprovalRule {
+            approvers: BTreeSet::new(),
+            quorum: one(),
+            registrant_may_approve: false,
+            requester_may_approve: false,
+            expires_after_seconds: None,
+        }
+    }
+}
+
+/// What a stage demands of a version that wants to enter it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRule {
+    /// Approval, if it is demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRule>,
+}
+
+/// The rules of one scope: the registry or a model.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The rules of each stage that has any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<Stage, StageRule>,
+    /// The moves between stages, if they differ from the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transitions: Option<Transitions>,
+}
+
+/// One change of a policy: the unit of a command, so that two people who change different rules at
+/// the same time do not overwrite each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PolicyChange {
+    /// Sets the rule of a stage, or with `None` removes it.
+    StageRule {
+        /// The stage.
+        stage: Stage,
+        /// Its new rule.
+        rule: Option<StageRule>,
+    },
+    /// Sets the moves between stages, or with `None` goes back to the wider scope's.
+    Transitions {
+        /// The new table.
+        table: Option<Transitions>,
+    },
+}
+
+impl Policy {
+    /// Applies a change. Returns whether anything is different afterwards.
+    pub fn change(&mut self, change: &PolicyChange) -> bool {
+        let before = self.clone();
+        match change {
+            PolicyChange::StageRule { stage, rule: Some(rule) } => {
+                self.stages.insert(*stage, rule.clone());
+            }
+            PolicyChange::StageRule { stage, rule: None } => {
+                self.stages.remove(stage);
+            }
+            PolicyChange::Transitions { table } => self.transitions.clone_from(table),
+        }
+        *self != before
+    }
+}
+
+/// The policy that holds for a model: its own, over the registry's, over the defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct Effective<'a> {
+    /// The model's own rules.
+    pub model: &'a Policy,
+    /// The rules for all models.
+    pub registry: &'a Policy,
+}
+
+impl Effective<'_> {
+    /// The rule of a stage: the model's if it has one, else the registry's, else none.
+    pub fn stage(&self, stage: Stage) -> StageRule {
+        self.model
+            .stages
+            .get(&stage)
+            .or_else(|| self.registry.stages.get(&stage))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The moves between stages.
+    pub fn transitions(&self) -> Transitions {
+        self.model.transitions.clone().or_else(|| self.registry.transitions.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_rule_replaces_the_registrys_stage_by_stage() {
+        let strict = StageRule { approval: Some(ApprovalRule::default()) };
+        let mut registry = Policy::default();
+        assert!(
+            registry
+                .change(&PolicyChange::StageRule { stage: Stage::Production, rule: Some(strict.clone()) })
+        );
+        assert!(
+            registry.change(&PolicyChange::StageRule { stage: Stage::Staging, rule: Some(strict.clone()) })
+        );
+        let mut model = Policy::default();
+        model.change(&PolicyChange::StageRule { stage: Stage::Staging, rule: Some(StageRule::default()) });
+        let both = Effective { model: &model, registry: &registry };
+        assert_eq!(both.stage(Stage::Production), strict);
+        assert_eq!(both.stage(Stage::Staging), StageRule::default());
+        assert!(!registry.change(&PolicyChange::Transitions { table: None }), "nothing changed");
+    }
+}

@@ -1,0 +1,383 @@
+//! Why this exists: when a rule says no, the caller deserves to know which rule, about what, and what
+//! to do. Each refusal is a value with its facts, not a sentence to be parsed.
+
+use crate::compat::Finding;
+use crate::digest::Digest;
+use crate::invalid::Invalid;
+use crate::name::{Actor, AliasName, ArtifactPath, ModelName, RequestId};
+use crate::stage::Stage;
+use crate::stream::Revision;
+use crate::time::Timestamp;
+use crate::version::{Bump, Version};
+
+/// A rule refused a command. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// A value was not acceptable.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+
+    /// No model of that name.
+    #[error("there is no model `{model}`; register a version to create it")]
+    ModelNotFound {
+        /// The name.
+        model: ModelName,
+    },
+    /// Nothing in the model answers to a selector.
+    #[error("`{model}` has nothing that `{selector}` names")]
+    NoMatch {
+        /// The model.
+        model: ModelName,
+        /// The selector.
+        selector: String,
+    },
+    /// No such version.
+    #[error("there is no version {version}{}", known(.nearest))]
+    VersionNotFound {
+        /// The version.
+        version: Version,
+        /// Versions that do exist, the highest first, a few of them.
+        nearest: Vec<Version>,
+    },
+    /// No such alias.
+    #[error("there is no alias `{alias}`")]
+    AliasNotFound {
+        /// The alias.
+        alias: AliasName,
+    },
+    /// Nothing is in production.
+    #[error("nothing is in production")]
+    NothingInProduction,
+    /// No promotion of that version waits for approval.
+    #[error("no promotion of {version} waits for approval; ask for one with `promote`")]
+    NoOpenRequest {
+        /// The version.
+        version: Version,
+    },
+
+    /// The version exists with other content.
+    #[error(
+        "{version} is already registered with other content ({existing}, now {offered}); \
+         versions never change, choose another number"
+    )]
+    VersionExists {
+        /// The version as it is registered.
+        version: Version,
+        /// The digest of what is registered.
+        existing: Digest,
+        /// The digest of what was offered.
+        offered: Digest,
+    },
+    /// The version was deleted, and numbers are never used again.
+    #[error("{version} was registered before and deleted; version numbers are never reused, choose another")]
+    VersionDeleted {
+        /// The version.
+        version: Version,
+    },
+    /// Only the build metadata differs from a registered version.
+    #[error(
+        "{offered} differs from the registered {existing} only in build metadata, which does not make a version"
+    )]
+    BuildMetadataOnly {
+        /// The registered version.
+        existing: Version,
+        /// The offered one.
+        offered: Version,
+    },
+    /// The stream is at another revision than the caller expected.
+    #[error("expected revision {expected}, but the log is at {}; read again and decide anew", revision(.actual))]
+    RevisionMismatch {
+        /// What the caller expected.
+        expected: Revision,
+        /// What the log is at.
+        actual: Option<Revision>,
+    },
+    /// The request id was used for another request.
+    #[error("request id `{id}` was used for another request at revision {revision}; use a new id")]
+    RequestIdReused {
+        /// The id.
+        id: RequestId,
+        /// Where it was used.
+        revision: Revision,
+    },
+
+    /// The number does not rise far enough for what changed.
+    #[error(
+        "{proposed} is too small a step from {baseline}: the changes need a {needed} bump, {smallest} or higher{}",
+        listed(.findings)
+    )]
+    VersionTooSmall {
+        /// The offered version.
+        proposed: Version,
+        /// The version it was compared with.
+        baseline: Version,
+        /// The smallest bump that would do.
+        needed: Bump,
+        /// The smallest version that would do.
+        smallest: Version,
+        /// Why.
+        findings: Vec<Finding>,
+    },
+    /// Whether the change breaks callers cannot be told.
+    #[error(
+        "cannot tell which bump is needed: a signature is missing on {baseline} or on the new version; \
+         give the version or the bump explicitly"
+    )]
+    BumpUnknown {
+        /// The version it was compared with.
+        baseline: Version,
+    },
+    /// The number would exceed 64 bits.
+    #[error("the version after {baseline} would not fit into 64 bits")]
+    VersionOverflow {
+        /// The version.
+        baseline: Version,
+    },
+    /// A file is named whose bytes are not in the artifact store.
+    #[error("the bytes of `{path}` ({digest}) are not in the artifact store; upload them first")]
+    ArtifactMissing {
+        /// The file.
+        path: ArtifactPath,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// The commit would be larger than a record may be.
+    #[error(
+        "the record would have {bytes} bytes; at most {bytes_max} are allowed; move large values into artifacts"
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+
+    /// The table of moves does not allow it.
+    #[error("{version} cannot move from {from} to {to}; from {from} it may go to {}", stages(.allowed))]
+    TransitionNotAllowed {
+        /// The version.
+        version: Version,
+        /// Where it is.
+        from: Stage,
+        /// Where it was to go.
+        to: Stage,
+        /// Where it may go.
+        allowed: Vec<Stage>,
+    },
+    /// The version is not where the caller thinks.
+    #[error("{version} is in {actual}, not in {expected}")]
+    WrongStage {
+        /// The version.
+        version: Version,
+        /// Where the caller thinks it is.
+        expected: Stage,
+        /// Where it is.
+        actual: Stage,
+    },
+    /// The version is deleted.
+    #[error("{version} is deleted; undelete it first")]
+    IsDeleted {
+        /// The version.
+        version: Version,
+    },
+    /// The version is quarantined.
+    #[error("{version} is quarantined since {since}, when it was rolled back; lift the quarantine first")]
+    IsQuarantined {
+        /// The version.
+        version: Version,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The version's end of life has passed.
+    #[error("{version} reached its end of life on {}; it can no longer be promoted", .end_of_life.date())]
+    PastEndOfLife {
+        /// The version.
+        version: Version,
+        /// When.
+        end_of_life: Timestamp,
+    },
+    /// The version is in production.
+    #[error("{version} is in production; promote another version or roll back first")]
+    InProduction {
+        /// The version.
+        version: Version,
+    },
+
+    /// A version cannot start in a stage that demands approval.
+    #[error("{stage} demands approval; register in development and promote")]
+    StageDemandsApproval {
+        /// The stage.
+        stage: Stage,
+    },
+    /// More than one promotion of the version waits.
+    #[error("promotions of {version} to {} wait; say which one", stages(.waiting))]
+    AmbiguousRequest {
+        /// The version.
+        version: Version,
+        /// Where they would go.
+        waiting: Vec<Stage>,
+    },
+    /// The actor is not among those who may approve.
+    #[error("{actor} may not approve; approvers are {}", people(.approvers))]
+    NotAnApprover {
+        /// Who tried.
+        actor: Actor,
+        /// Who may.
+        approvers: Vec<Actor>,
+    },
+    /// The actor registered the version or asked for the promotion.
+    #[error("{actor} {role} and may not approve it too; ask somebody else")]
+    SelfApproval {
+        /// Who tried.
+        actor: Actor,
+        /// `registered the version` or `asked for the promotion`.
+        role: &'static str,
+    },
+    /// The request's time has run out.
+    #[error("the request for {version} expired at {expired_at}; promote again to open a new one")]
+    RequestExpired {
+        /// The version.
+        version: Version,
+        /// When.
+        expired_at: Timestamp,
+    },
+    /// The rule that the request was made under no longer holds.
+    #[error(
+        "the rule for {to} has changed since the request for {version} was made; promote again to open a new one"
+    )]
+    RequestVoid {
+        /// The version.
+        version: Version,
+        /// The stage.
+        to: Stage,
+    },
+    /// The actor has nothing to take back.
+    #[error("{actor} has neither decided on nor asked for the promotion of {version}")]
+    NothingToWithdraw {
+        /// Who tried.
+        actor: Actor,
+        /// The version.
+        version: Version,
+    },
+    /// A reason is mandatory.
+    #[error("a reason is mandatory to {what}")]
+    ReasonRequired {
+        /// What was asked.
+        what: &'static str,
+    },
+
+    /// There is nothing to go back to.
+    #[error("there is no earlier good version to go back to{}", each(.passed_over))]
+    NoRollbackTarget {
+        /// Versions that were in production before, with why each was passed over.
+        passed_over: Vec<(Version, String)>,
+    },
+    /// The version never served in production, or is the one that does.
+    #[error("cannot roll back to {version}: {problem}")]
+    NotARollbackTarget {
+        /// The version.
+        version: Version,
+        /// Why not.
+        problem: String,
+    },
+    /// The bytes of the version do not verify.
+    #[error("the bytes of {version} do not verify: {problem}")]
+    BytesDamaged {
+        /// The version.
+        version: Version,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Going back would break clients.
+    #[error("going back from {from} to {to} breaks clients{}; force it if that is the lesser evil", listed(.findings))]
+    RollbackBreaksClients {
+        /// The version in production.
+        from: Version,
+        /// The version to go back to.
+        to: Version,
+        /// What clients would meet.
+        findings: Vec<Finding>,
+    },
+    /// The command makes no sense in this stream.
+    #[error("the stream `registry` holds policies only")]
+    WrongStream,
+}
+
+/// What sort of refusal it is, for exit codes and status codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The input was wrong.
+    Invalid,
+    /// What was named does not exist.
+    NotFound,
+    /// It clashes with what is there, or with what somebody else did meanwhile.
+    Conflict,
+    /// A rule forbids it.
+    Forbidden,
+}
+
+impl Rejection {
+    /// What sort of refusal it is.
+    pub fn kind(&self) -> RejectionKind {
+        use Rejection as R;
+        match self {
+            R::Invalid(_) | R::TooLarge { .. } | R::WrongStream | R::ReasonRequired { .. } => {
+                RejectionKind::Invalid
+            }
+            R::ModelNotFound { .. }
+            | R::NoMatch { .. }
+            | R::VersionNotFound { .. }
+            | R::AliasNotFound { .. }
+            | R::NothingInProduction
+            | R::NoOpenRequest { .. } => RejectionKind::NotFound,
+            R::VersionExists { .. }
+            | R::VersionDeleted { .. }
+            | R::BuildMetadataOnly { .. }
+            | R::RevisionMismatch { .. }
+            | R::RequestIdReused { .. }
+            | R::WrongStage { .. } => RejectionKind::Conflict,
+            _ => RejectionKind::Forbidden,
+        }
+    }
+}
+
+fn known(versions: &[Version]) -> String {
+    match versions {
+        [] => String::new(),
+        some => format!("; there are {}", join(some)),
+    }
+}
+
+fn revision(actual: &Option<Revision>) -> String {
+    actual.map_or_else(|| "its beginning".to_owned(), |revision| revision.to_string())
+}
+
+fn stages(stages: &[Stage]) -> String {
+    if stages.is_empty() { "no other stage".into() } else { join(stages) }
+}
+
+fn people(people: &[Actor]) -> String {
+    join(people)
+}
+
+fn join<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(findings: &[Finding]) -> String {
+    const SHOWN_MAX: usize = 5;
+    let mut text = String::new();
+    for finding in findings.iter().take(SHOWN_MAX) {
+        text.push_str(&format!("\n  - {}: {}", finding.path, finding.explanation()));
+    }
+    if SHOWN_MAX < findings.len() {
+        text.push_str(&format!("\n  - and {} more", findings.len() - SHOWN_MAX));
+    }
+    text
+}
+
+fn each(versions: &[(Version, String)]) -> String {
+    versions.iter().map(|(version, problem)| format!("\n  - {version}: {problem}")).collect()
+}

@@ -1,0 +1,482 @@
+//! Why this exists: this is the fold. [`ModelState`] is what a log means, and [`ModelState::apply`]
+//! is the only code that gives an event its meaning. Applying cannot fail: history is history, and
+//! a rule that is stricter today must not make yesterday unreadable.
+//!
+//! The collections are persistent (they share structure), so that a snapshot handed to a reader
+//! costs a few reference counts however many versions there are, and a writer never waits for it.
+//!
+//! A state may be **partial**: loaded from a small checkpoint that leaves out most versions. Then
+//! a version that is missing may still exist; [`ModelState::version`] says so instead of guessing,
+//! and the engine loads the whole state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync, VectorSync};
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Content, Tags};
+use crate::digest::Digest;
+use crate::event::{
+    Commit, Decision, Event, Numbering, PromotionRequested, RollbackSafety, StageCause, StageChanged,
+};
+use crate::name::{Actor, AliasName, RequestId, Text};
+use crate::policy::Policy;
+use crate::stage::Stage;
+use crate::stream::Revision;
+use crate::time::Timestamp;
+use crate::version::Version;
+
+/// When something happened, and who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The commit.
+    pub revision: Revision,
+    /// Its time.
+    pub at: Timestamp,
+    /// Its author.
+    pub actor: Actor,
+    /// Its reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
+}
+
+/// The end of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The last revision.
+    pub revision: Revision,
+    /// The digest of that commit.
+    pub digest: Digest,
+    /// Its time.
+    pub time: Timestamp,
+}
+
+/// A version and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionState {
+    /// The version.
+    pub version: Version,
+    /// The identity of its content.
+    pub digest: Digest,
+    /// What was registered, with later amendments.
+    pub content: Arc<Content>,
+    /// The evidence for the version number.
+    pub numbering: Arc<Numbering>,
+    /// When it was registered, and by whom.
+    pub registered: Stamp,
+    /// The last change of any kind.
+    pub updated: Stamp,
+    /// Its stage.
+    pub stage: Stage,
+    /// When it entered the stage, and through whom.
+    pub staged: Stamp,
+    /// Whether going back from it is safe, as found when it entered production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_safety: Option<Arc<RollbackSafety>>,
+    /// Set while it is deprecated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<Deprecation>,
+    /// Set while it is quarantined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<Stamp>,
+    /// Set while it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Stamp>,
+}
+
+impl VersionState {
+    /// Whether it may be `latest`: a release that is not deprecated, quarantined or deleted.
+    pub fn is_latest_candidate(&self, with_prereleases: bool) -> bool {
+        (with_prereleases || !self.version.is_prerelease())
+            && self.deprecated.is_none()
+            && self.quarantined.is_none()
+            && self.deleted.is_none()
+    }
+
+    /// Whether it is deprecated and its end of life has passed at `now`.
+    pub fn is_past_end_of_life(&self, now: Timestamp) -> bool {
+        self.deprecated.as_ref().and_then(|d| d.end_of_life).is_some_and(|end| end < now)
+    }
+}
+
+/// See [`VersionState::deprecated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deprecation {
+    /// When, who and why.
+    pub since: Stamp,
+    /// What to use instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<Version>,
+    /// After this instant the version cannot be promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_of_life: Option<Timestamp>,
+}
+
+/// A stretch of time during which a version was in production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductionSpan {
+    /// The version.
+    pub version: Version,
+    /// How it began.
+    pub since: Stamp,
+    /// When it ended; none while it lasts. The instant itself is no longer part of it.
+    pub until: Option<Timestamp>,
+}
+
+/// A promotion that waits for approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRequest {
+    /// When it was made, and by whom. Its revision is the request's name.
+    pub requested: Stamp,
+    /// What was asked for.
+    pub promotion: PromotionRequested,
+    /// What was said of it; one decision a person.
+    pub decisions: Vec<Decision>,
+}
+
+impl ApprovalRequest {
+    /// Whether its time has run out at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.promotion.expires_at.is_some_and(|end| end < now)
+    }
+
+    /// Those who approved it.
+    pub fn approvals(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().filter(|decision| decision.approved)
+    }
+
+    /// Those who objected.
+    pub fn objections(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().filter(|decision| !decision.approved)
+    }
+}
+
+/// The request that a commit fulfilled, for finding one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fulfilled {
+    /// The commit.
+    pub revision: Revision,
+    /// The digest of the request.
+    pub digest: Digest,
+}
+
+/// What a log means: the state of a model after its last commit.
+///
+/// The stream `registry` folds into the same type and uses only `policy`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ModelState {
+    /// The end of the log; none if nothing was ever committed.
+    pub head: Option<Head>,
+    /// The first commit.
+    pub created: Option<Stamp>,
+    /// What the model is, for people.
+    pub description: Option<Text>,
+    /// Labels of the model as a whole.
+    pub tags: Tags,
+    /// The rules of the model.
+    pub policy: Arc<Policy>,
+    /// The version in production.
+    pub production: Option<Version>,
+    /// The version registered last, whatever its number.
+    pub newest: Option<Version>,
+    /// Where aliases point.
+    pub aliases: BTreeMap<AliasName, Version>,
+    /// Promotions that wait for approval, by the revision of the request.
+    pub requests: BTreeMap<Revision, Arc<ApprovalRequest>>,
+    /// How many versions were ever registered.
+    pub version_count: u64,
+    pub(crate) staging: RedBlackTreeSetSync<Version>,
+    pub(crate) versions: RedBlackTreeMapSync<Version, Arc<VersionState>>,
+    pub(crate) spans: VectorSync<ProductionSpan>,
+    pub(crate) fulfilled: HashTrieMapSync<RequestId, Fulfilled>,
+    /// Whether versions, spans and fulfilled requests were left out.
+    pub(crate) partial: bool,
+}
+
+/// The state is partial, and the answer lies in what was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftOut;
+
+impl ModelState {
+    /// The state before the first commit.
+    pub fn new() -> Self {
+        ModelState::default()
+    }
+
+    /// The state after these commits, which must begin with the first and leave none out.
+    pub fn replay<'a>(commits: impl IntoIterator<Item = (&'a Commit, Digest)>) -> Self {
+        let mut state = ModelState::new();
+        for (commit, digest) in commits {
+            state.apply(commit, digest);
+        }
+        state
+    }
+
+    /// Adds a commit. Infallible: a commit in the log is a fact.
+    pub fn apply(&mut self, commit: &Commit, digest: Digest) {
+        let stamp = Stamp {
+            revision: commit.revision,
+            at: commit.time,
+            actor: commit.actor.clone(),
+            reason: commit.reason.clone(),
+        };
+        for event in &commit.events {
+            self.apply_event(event, &stamp);
+        }
+        self.created.get_or_insert(stamp);
+        self.head = Some(Head { revision: commit.revision, digest, time: commit.time });
+        self.fulfilled.insert_mut(
+            commit.request_id.clone(),
+            Fulfilled { revision: commit.revision, digest: commit.request_digest },
+        );
+    }
+
+    fn apply_event(&mut self, event: &Event, stamp: &Stamp) {
+        match event {
+            Event::VersionRegistered(registered) => {
+                self.version_count = self.version_count.saturating_add(1);
+                self.newest = Some(registered.version.clone());
+                let state = VersionState {
+                    version: registered.version.clone(),
+                    digest: registered.digest,
+                    content: Arc::new(registered.content.clone()),
+                    numbering: Arc::new(registered.numbering.clone()),
+                    registered: stamp.clone(),
+                    updated: stamp.clone(),
+                    stage: Stage::Development,
+                    staged: stamp.clone(),
+                    rollback_safety: None,
+                    deprecated: None,
+                    quarantined: None,
+                    deleted: None,
+                };
+                self.versions.insert_mut(registered.version.clone(), Arc::new(state));
+            }
+            Event::StageChanged(change) => self.apply_stage_change(change, stamp),
+            Event::PromotionRequested(promotion) => {
+                let request = ApprovalRequest {
+                    requested: stamp.clone(),
+                    promotion: (**promotion).clone(),
+                    decisions: Vec::new(),
+                };
+                self.requests.insert(stamp.revision, Arc::new(request));
+            }
+            Event::PromotionApproved { request, meaning, comment } => {
+                self.decide(*request, true, meaning, comment, stamp);
+            }
+            Event::PromotionRejected { request, comment } => {
+                self.decide(*request, false, &None, comment, stamp);
+            }
+            Event::DecisionWithdrawn { request } => {
+                if let Some(request) = self.requests.get_mut(request) {
+                    Arc::make_mut(request).decisions.retain(|decision| decision.actor != stamp.actor);
+                }
+            }
+            Event::PromotionClosed { request, .. } => {
+                self.requests.remove(request);
+            }
+            Event::ApprovalOverridden { .. } | Event::RolledBack(_) => {}
+            Event::Quarantined { version } => {
+                self.change_version(version, stamp, |state| state.quarantined = Some(stamp.clone()));
+            }
+            Event::QuarantineLifted { version } => {
+                self.change_version(version, stamp, |state| state.quarantined = None);
+            }
+            Event::Deprecated { version, superseded_by, end_of_life } => {
+                self.change_version(version, stamp, |state| {
+                    state.deprecated = Some(Deprecation {
+                        since: stamp.clone(),
+                        superseded_by: superseded_by.clone(),
+                        end_of_life: *end_of_life,
+                    });
+                });
+            }
+            Event::DeprecationLifted { version } => {
+                self.change_version(version, stamp, |state| state.deprecated = None);
+            }
+            Event::VersionDeleted { version } => {
+                self.change_version(version, stamp, |state| state.deleted = Some(stamp.clone()));
+            }
+            Event::VersionRestored { version } => {
+                self.change_version(version, stamp, |state| state.deleted = None);
+            }
+            Event::AliasSet { alias, version, .. } => {
+                self.aliases.insert(alias.clone(), version.clone());
+            }
+            Event::AliasRemoved { alias, .. } => {
+                self.aliases.remove(alias);
+            }
+            Event::TagsChanged { version: None, set, removed } => {
+                change_tags(&mut self.tags, set, removed);
+            }
+            Event::TagsChanged { version: Some(version), set, removed } => {
+                self.change_version(version, stamp, |state| {
+                    change_tags(&mut Arc::make_mut(&mut state.content).tags, set, removed);
+                });
+            }
+            Event::DescriptionChanged { version: None, description } => {
+                self.description.clone_from(description);
+            }
+            Event::DescriptionChanged { version: Some(version), description } => {
+                self.change_version(version, stamp, |state| {
+                    Arc::make_mut(&mut state.content).description.clone_from(description);
+                });
+            }
+            Event::Amended(amended) => {
+                self.change_version(&amended.version, stamp, |state| {
+                    Arc::make_mut(&mut state.content).amend(amended);
+                });
+            }
+            Event::PolicyChanged { change } => {
+                Arc::make_mut(&mut self.policy).change(change);
+            }
+        }
+    }
+
+    fn apply_stage_change(&mut self, change: &StageChanged, stamp: &Stamp) {
+        let StageChanged { version, from, to, cause, rollback_safety } = change;
+        if *from == Stage::Production && self.production.as_ref() == Some(version) {
+            self.production = None;
+            self.end_span(stamp.at);
+        }
+        if *from == Stage::Staging {
+            self.staging.remove_mut(version);
+        }
+        if *to == Stage::Production {
+            self.production = Some(version.clone());
+            self.end_span(stamp.at);
+            self.spans.push_back_mut(ProductionSpan {
+                version: version.clone(),
+                since: stamp.clone(),
+                until: None,
+            });
+        }
+        if *to == Stage::Staging {
+            self.staging.insert_mut(version.clone());
+        }
+        if let StageCause::Promotion { request: Some(request), .. } = cause {
+            self.requests.remove(request);
+        }
+        self.change_version(version, stamp, |state| {
+            state.stage = *to;
+            state.staged = stamp.clone();
+            if *to == Stage::Production {
+                state.rollback_safety = rollback_safety.clone().map(Arc::new);
+            }
+        });
+    }
+
+    fn end_span(&mut self, at: Timestamp) {
+        let Some(last) = self.spans.len().checked_sub(1) else { return };
+        if let Some(span) = self.spans.get_mut(last) {
+            span.until.get_or_insert(at);
+        }
+    }
+
+    fn decide(
+        &mut self,
+        request: Revision,
+        approved: bool,
+        meaning: &Option<Text>,
+        comment: &Option<Text>,
+        stamp: &Stamp,
+    ) {
+        if let Some(request) = self.requests.get_mut(&request) {
+            let request = Arc::make_mut(request);
+            request.decisions.retain(|decision| decision.actor != stamp.actor);
+            request.decisions.push(Decision {
+                actor: stamp.actor.clone(),
+                approved,
+                at: stamp.at,
+                meaning: meaning.clone(),
+                comment: comment.clone(),
+            });
+        }
+    }
+
+    fn change_version(&mut self, version: &Version, stamp: &Stamp, change: impl FnOnce(&mut VersionState)) {
+        // Missing only in a partial state, where it stays missing and is never answered for.
+        if let Some(state) = self.versions.get_mut(version) {
+            let state = Arc::make_mut(state);
+            change(state);
+            state.updated = stamp.clone();
+        }
+    }
+}
+
+fn change_tags(tags: &mut Tags, set: &Tags, removed: &[crate::name::Key]) {
+    for key in removed {
+        tags.remove(key);
+    }
+    tags.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+}
+
+/// Reading. Everything a rule or a caller may ask of a state.
+impl ModelState {
+    /// Whether anything was ever committed.
+    pub fn exists(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// The last revision.
+    pub fn revision(&self) -> Option<Revision> {
+        self.head.map(|head| head.revision)
+    }
+
+    /// A version, also if it is deleted.
+    pub fn version(&self, version: &Version) -> Option<&Arc<VersionState>> {
+        self.versions.get(version)
+    }
+
+    /// All versions in ascending order, deleted ones included.
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &Arc<VersionState>> {
+        self.versions.values()
+    }
+
+    /// The versions in staging, in ascending order.
+    pub fn staging(&self) -> impl Iterator<Item = &Version> {
+        self.staging.iter()
+    }
+
+    /// The highest version by precedence that is released, not deprecated, quarantined or deleted.
+    pub fn latest(&self, with_prereleases: bool) -> Option<&Arc<VersionState>> {
+        self.versions.values().rev().find(|state| state.is_latest_candidate(with_prereleases))
+    }
+
+    /// The stretches of time during which versions were in production, oldest first.
+    pub fn production_spans(&self) -> impl DoubleEndedIterator<Item = &ProductionSpan> {
+        self.spans.iter()
+    }
+
+    /// What was in production at `instant`, and since when.
+    pub fn production_at(&self, instant: Timestamp) -> Option<&ProductionSpan> {
+        let (mut low, mut high) = (0, self.spans.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.spans.get(middle) {
+                Some(span) if span.since.at <= instant => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        let span = self.spans.get(low.checked_sub(1)?)?;
+        span.until.is_none_or(|until| instant < until).then_some(span)
+    }
+
+    /// The versions that were in production before the present one, the last one first, each once.
+    pub fn previous_in_production(&self) -> Vec<&Version> {
+        let mut seen = std::collections::BTreeSet::new();
+        let present = self.production.as_ref();
+        self.spans
+            .iter()
+            .rev()
+            .map(|span| &span.version)
+            .filter(|version| Some(*version) != present && seen.insert(*version))
+            .collect()
+    }
+
+    /// The commit that fulfilled a request.
+    pub fn fulfilled(&self, request: &RequestId) -> Option<Fulfilled> {
+        self.fulfilled.get(request).copied()
+    }
+}

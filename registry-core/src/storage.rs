@@ -1,0 +1,340 @@
+//! Why this exists: this is the page for authors of backends. A backend stores commits and bytes and
+//! holds no rule; what is not in these two traits cannot differ between backends.
+//!
+//! # The contract of [`CommitLog`]
+//!
+//! 1. A slot (a stream and a revision) is filled at most once, by one record, as a whole. Of any
+//!    number of racing `append`s for a slot exactly one is told [`Append::Written`].
+//! 2. `Written` means durable: the record survives the process and, as far as the storage promises
+//!    it, the machine.
+//! 3. A record that one reader has seen is seen by every later read, and its terms are found no later
+//!    than that.
+//! 4. [`Append::SlotTaken`] is not an error. It may also be said when the record that took the slot
+//!    is this very one (a lost reply, retried below): core looks for its request id and finds out.
+//! 5. [`StorageErrorKind::NotDone`] promises that the record was not written and never will be;
+//!    whenever that is in doubt the answer is [`StorageErrorKind::Unknown`].
+//!
+//! # The contract of [`ArtifactStore`]
+//!
+//! 1. A blob is named by the SHA-256 of its bytes. `put` makes it readable as a whole or not at all.
+//! 2. `put` of bytes that are there already sends nothing and renews their age, so that a garbage
+//!    collector that runs beside it spares them.
+//! 3. `read` need not verify; core verifies everything that passes through it.
+//!
+//! The exam (`registry_core::testing`, behind the feature `testing`) checks all of this.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::ops::Range;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream as FuturesStream;
+use futures_util::StreamExt as _;
+
+use crate::digest::Digest;
+use crate::name::RequestId;
+use crate::stream::{Revision, Stream, StreamKind, Term};
+use crate::time::Timestamp;
+
+/// A commit on its way into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The log.
+    pub stream: Stream,
+    /// The slot.
+    pub revision: Revision,
+    /// The request that the commit fulfils.
+    pub request_id: RequestId,
+    /// The commit's time.
+    pub time: Timestamp,
+    /// What the stream must be findable by.
+    pub terms: Vec<Term>,
+    /// The commit, opaque to backends.
+    pub body: Bytes,
+}
+
+/// A commit as it was found in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// The slot.
+    pub revision: Revision,
+    /// The commit, exactly as it was appended.
+    pub body: Bytes,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a lost race is an answer that must be looked at"]
+pub enum Append {
+    /// The slot is filled with this record, durably.
+    Written,
+    /// The slot was filled before.
+    SlotTaken,
+}
+
+/// The caches of folds that core keeps through a backend; never the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CheckpointKind {
+    /// Small: what is asked for most, and little else. Renewed often.
+    Brief,
+    /// The whole state. Renewed seldom.
+    Whole,
+}
+
+impl CheckpointKind {
+    /// The name of the kind, for keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CheckpointKind::Brief => "brief",
+            CheckpointKind::Whole => "whole",
+        }
+    }
+}
+
+/// What a backend implements for commits. See the [module](self) for the contract.
+#[async_trait]
+pub trait CommitLog: Send + Sync + 'static {
+    /// Fills one empty slot, or says that it is taken. The caller never leaves a gap: the revision
+    /// before it exists.
+    async fn append(&self, record: &Record) -> Result<Append, StorageError>;
+
+    /// The records of a stream from a revision on, in order, at most `limit`. Empty if there are
+    /// none. Fewer than `limit` means that the end was reached.
+    async fn read(
+        &self,
+        stream: &Stream,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError>;
+
+    /// The streams of a kind that hold a record (with a term: one that has that term), in the order of
+    /// their text forms, those after `after`, at most `limit`. Fewer than `limit` means that
+    /// the end was reached.
+    async fn streams(
+        &self,
+        kind: StreamKind,
+        term: Option<&Term>,
+        after: Option<&Stream>,
+        limit: usize,
+    ) -> Result<Vec<Stream>, StorageError>;
+
+    /// Keeps a checkpoint, in place of the one of that kind before it.
+    async fn save_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+        body: Bytes,
+    ) -> Result<(), StorageError>;
+
+    /// The checkpoint kept last, or a slightly older one, or none.
+    async fn load_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+    ) -> Result<Option<Bytes>, StorageError>;
+}
+
+/// Bytes on their way. Pieces are of any size; after an error nothing follows.
+pub type ByteStream = Pin<Box<dyn FuturesStream<Item = Result<Bytes, StorageError>> + Send>>;
+
+/// Where bytes to be stored come from. It can be read more than once, since some stores must know
+/// the digest before they send, and resume after an interruption.
+#[async_trait]
+pub trait ByteSource: Send + Sync {
+    /// The number of bytes, if it is known beforehand.
+    fn size(&self) -> Option<u64>;
+
+    /// The bytes from `start` on.
+    async fn open(&self, start: u64) -> Result<ByteStream, StorageError>;
+}
+
+#[async_trait]
+impl ByteSource for Bytes {
+    fn size(&self) -> Option<u64> {
+        u64::try_from(self.len()).ok()
+    }
+
+    async fn open(&self, start: u64) -> Result<ByteStream, StorageError> {
+        const PIECE: usize = 1024 * 1024;
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.len());
+        let rest = self.slice(start..);
+        Ok(Box::pin(futures_util::stream::unfold(rest, |mut rest| async move {
+            if rest.is_empty() {
+                return None;
+            }
+            let piece = rest.split_to(rest.len().min(PIECE));
+            Some((Ok(piece), rest))
+        })))
+    }
+}
+
+/// Told, while bytes move, how many have moved so far.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// A blob in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    /// The SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+}
+
+/// A blob and its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// The blob.
+    pub blob: Blob,
+    /// When it was last put, by the store's clock.
+    pub touched: Timestamp,
+}
+
+/// What a backend implements for bytes. See the [module](self) for the contract.
+#[async_trait]
+pub trait ArtifactStore: Send + Sync + 'static {
+    /// Stores bytes under their digest, durably.
+    async fn put(&self, source: &dyn ByteSource, progress: Progress<'_>) -> Result<Blob, StorageError>;
+
+    /// The size of a blob, or none if it is not there.
+    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StorageError>;
+
+    /// The bytes of a blob, or of a part of it. [`StorageErrorKind::Missing`] if it is not there;
+    /// a range that reaches beyond the end is cut.
+    async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError>;
+
+    /// The blobs in the order of their digests, those after `after`, at most `limit`. Fewer than
+    /// `limit` means that the end was reached.
+    async fn list(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>, StorageError>;
+
+    /// Removes a blob if it was last put before `untouched_since`. Says whether it is gone.
+    async fn remove(&self, digest: &Digest, untouched_since: Timestamp) -> Result<bool, StorageError>;
+}
+
+#[async_trait]
+impl<A: ArtifactStore + ?Sized> ArtifactStore for std::sync::Arc<A> {
+    async fn put(&self, source: &dyn ByteSource, progress: Progress<'_>) -> Result<Blob, StorageError> {
+        (**self).put(source, progress).await
+    }
+
+    async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        (**self).stat(digest).await
+    }
+
+    async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {
+        (**self).read(digest, range).await
+    }
+
+    async fn list(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>, StorageError> {
+        (**self).list(after, limit).await
+    }
+
+    async fn remove(&self, digest: &Digest, untouched_since: Timestamp) -> Result<bool, StorageError> {
+        (**self).remove(digest, untouched_since).await
+    }
+}
+
+/// A backend could not do what it was asked.
+pub struct StorageError {
+    /// What sort of failure it is.
+    pub kind: StorageErrorKind,
+    /// What was attempted and what went wrong. Never holds a secret.
+    pub message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a storage failure means for what was attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageErrorKind {
+    /// Surely not done, now or later. Trying again may help.
+    NotDone,
+    /// May have been done, or may yet be.
+    Unknown,
+    /// Refused for want of permission, or because the storage was opened read-only. Surely not done.
+    PermissionDenied,
+    /// What is stored is not what was written.
+    Corrupt,
+    /// The storage is laid out by a newer version of this library.
+    NewerFormat,
+    /// The blob is not there.
+    Missing,
+}
+
+impl StorageError {
+    /// A failure without a deeper cause.
+    pub fn new(kind: StorageErrorKind, message: impl Into<String>) -> Self {
+        StorageError { kind, message: message.into(), source: None }
+    }
+
+    /// A failure with its cause.
+    pub fn with_source(
+        kind: StorageErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        StorageError { kind, message: message.into(), source: Some(source.into()) }
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)
+    }
+}
+
+impl StdError for StorageError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// Passes bytes on and fails at the end if they are not the ones that `blob` names. Whoever uses
+/// the bytes before the end must throw away what was made of them when the error comes.
+pub(crate) fn verified(blob: Blob, stream: ByteStream) -> ByteStream {
+    struct Verifying {
+        stream: ByteStream,
+        hasher: crate::digest::Hasher,
+        seen: u64,
+    }
+    let start = Verifying { stream, hasher: crate::digest::Hasher::new(), seen: 0 };
+    Box::pin(futures_util::stream::unfold(Some(start), move |state| async move {
+        let mut state = state?;
+        match state.stream.next().await {
+            Some(Ok(piece)) => {
+                state.seen = state.seen.saturating_add(piece.len() as u64);
+                state.hasher.update(&piece);
+                if blob.size < state.seen {
+                    return Some((Err(altered(blob, format!("has more than {} bytes", blob.size))), None));
+                }
+                Some((Ok(piece), Some(state)))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None if state.seen < blob.size => {
+                let problem = format!("has {} bytes instead of {}", state.seen, blob.size);
+                Some((Err(altered(blob, problem)), None))
+            }
+            None => {
+                let actual = state.hasher.finish();
+                (actual != blob.digest)
+                    .then(|| (Err(altered(blob, format!("holds bytes with digest {actual}"))), None))
+            }
+        }
+    }))
+}
+
+fn altered(blob: Blob, problem: String) -> StorageError {
+    StorageError::new(StorageErrorKind::Corrupt, format!("the blob {} {problem}", blob.digest))
+}

@@ -1,0 +1,80 @@
+//! Why this exists: questions that cross models are answered through terms. Which events give which
+//! terms is decided here, once; a question that no term answers costs a scan.
+
+use crate::content::Content;
+use crate::event::{Commit, Event};
+use crate::name::{Key, Text};
+use crate::stream::Term;
+
+/// The terms that a commit makes its stream findable by.
+pub(crate) fn terms(commit: &Commit) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for event in &commit.events {
+        match event {
+            Event::VersionRegistered(registered) => {
+                terms.push(Term::new("digest", &registered.digest.to_string()));
+                content_terms(&registered.content, &mut terms);
+            }
+            Event::StageChanged(change) => terms.push(Term::new("stage", change.to.as_str())),
+            Event::AliasSet { alias, .. } => terms.push(Term::new("alias", alias.as_str())),
+            Event::TagsChanged { set, .. } => set.keys().for_each(|key| terms.push(tag(key))),
+            Event::Amended(amended) => metadata_terms(&amended.metadata, &mut terms),
+            Event::Deprecated { .. } => terms.push(Term::new("is", "deprecated")),
+            Event::PromotionRequested(_) => terms.push(Term::new("is", "awaiting-approval")),
+            _ => {}
+        }
+    }
+    terms.sort();
+    terms.dedup();
+    terms
+}
+
+/// The term that every model with this tag, on itself or on a version, is found by.
+pub(crate) fn tag(key: &Key) -> Term {
+    Term::new("tag", key.as_str())
+}
+
+/// The term that every model with a version of this owner is found by.
+pub(crate) fn owner(owner: &str) -> Term {
+    Term::new("owner", owner)
+}
+
+fn content_terms(content: &Content, terms: &mut Vec<Term>) {
+    terms.extend(content.tags.keys().map(tag));
+    terms.extend(content.artifacts.iter().map(|artifact| Term::new("bytes", &artifact.digest.to_string())));
+    // A version with very many files is found by its own digest; a term for each would be a flood.
+    const FILE_TERMS_MAX: usize = 64;
+    if FILE_TERMS_MAX < content.artifacts.len() {
+        terms.retain(|term| !term.as_str().starts_with("bytes="));
+    }
+    if let Some(features) = &content.features {
+        if let Some(set) = features.set() {
+            terms.push(Term::new("feature_set", set));
+        }
+        const FEATURE_TERMS_MAX: usize = 1_000;
+        terms.extend(
+            features
+                .features()
+                .iter()
+                .take(FEATURE_TERMS_MAX)
+                .map(|feature| Term::new("feature", &feature.name)),
+        );
+    }
+    metadata_terms(&content.metadata, terms);
+}
+
+fn metadata_terms(metadata: &crate::content::Metadata, terms: &mut Vec<Term>) {
+    let texts = [
+        ("algorithm", &metadata.algorithm),
+        ("framework", &metadata.framework),
+        ("data", &metadata.training_data_version),
+        ("feature_engineering", &metadata.feature_engineering_version),
+        ("experiment", &metadata.experiment),
+        ("increment", &metadata.increment),
+    ];
+    for (key, text) in texts {
+        terms.extend(text.as_ref().map(|text: &Text| Term::new(key, text.as_str())));
+    }
+    terms.extend(metadata.owner.as_ref().map(|name| owner(name.as_str())));
+    terms.extend(metadata.parent_model.as_ref().map(|parent| Term::new("parent", &parent.to_string())));
+}
