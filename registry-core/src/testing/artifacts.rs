@@ -118,7 +118,9 @@ pub async fn ranges_are_cut_at_the_end(candidate: &dyn Candidate) {
     let store = candidate.open().await.artifacts;
     let bytes = noise(3_000_000);
     let blob = put(&*store, &bytes).await;
-    for (start, end) in [(0, 10), (5, 5), (2_999_999, 3_000_000), (1_000_000, 2_500_000), (2_999_990, 9_000_000)] {
+    for (start, end) in
+        [(0, 10), (5, 5), (2_999_999, 3_000_000), (1_000_000, 2_500_000), (2_999_990, 9_000_000)]
+    {
         let read = whole(store.read(&blob.digest, Some(start..end)).await.unwrap()).await.unwrap();
         let cut = |place: u64| usize::try_from(place).unwrap().min(bytes.len());
         assert!(read == bytes[cut(start)..cut(end)], "{start}..{end}");

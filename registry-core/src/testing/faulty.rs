@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::storage::{Append, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, StoredRecord};
+use crate::storage::{
+    Append, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, StoredRecord,
+};
 use crate::stream::{Revision, Stream, StreamKind, Term};
 
 /// What befalls an append.
@@ -87,7 +89,8 @@ impl FaultyLog {
     async fn tick(&self) {
         let landing = self.plan_mut(|plan| {
             plan.late.iter_mut().for_each(|(wait, _)| *wait = wait.saturating_sub(1));
-            let (landing, flying) = std::mem::take(&mut plan.late).into_iter().partition(|(wait, _)| *wait == 0);
+            let (landing, flying) =
+                std::mem::take(&mut plan.late).into_iter().partition(|(wait, _)| *wait == 0);
             plan.late = flying;
             let landing: Vec<(u32, Record)> = landing;
             landing
@@ -131,7 +134,12 @@ impl CommitLog for FaultyLog {
         }
     }
 
-    async fn read(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<StoredRecord>, StorageError> {
+    async fn read(
+        &self,
+        stream: &Stream,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
         self.tick().await;
         let fails = self.plan_mut(|plan| {
             let fails = 0 < plan.reads_to_fail;
@@ -154,11 +162,20 @@ impl CommitLog for FaultyLog {
         self.inner.streams(kind, term, after, limit).await
     }
 
-    async fn save_checkpoint(&self, stream: &Stream, kind: CheckpointKind, body: Bytes) -> Result<(), StorageError> {
+    async fn save_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+        body: Bytes,
+    ) -> Result<(), StorageError> {
         self.inner.save_checkpoint(stream, kind, body).await
     }
 
-    async fn load_checkpoint(&self, stream: &Stream, kind: CheckpointKind) -> Result<Option<Bytes>, StorageError> {
+    async fn load_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+    ) -> Result<Option<Bytes>, StorageError> {
         self.inner.load_checkpoint(stream, kind).await
     }
 }

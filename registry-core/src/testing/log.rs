@@ -53,7 +53,8 @@ pub async fn an_empty_log_has_nothing(candidate: &dyn Candidate) {
 pub async fn what_is_appended_is_read_back_to_the_byte(candidate: &dyn Candidate) {
     let log = candidate.open().await.log;
     let stream = model("m");
-    let bodies = ["{}", "{\"a\": \"ünïcode 模型 \\u0000 \\n\"}", " { \"spaces\" :  1 } ", "{\"quote\":\"'\\\"\"}"];
+    let bodies =
+        ["{}", "{\"a\": \"ünïcode 模型 \\u0000 \\n\"}", " { \"spaces\" :  1 } ", "{\"quote\":\"'\\\"\"}"];
     for (number, body) in (1..).zip(bodies) {
         assert_eq!(log.append(&record(&stream, number, body)).await.unwrap(), Append::Written);
     }
@@ -97,8 +98,7 @@ pub async fn racers_for_a_slot_have_one_winner(candidate: &dyn Candidate) {
             async move { log.append(&record).await.unwrap() }
         });
         let results = join_all(races).await;
-        let winners: Vec<usize> =
-            (0..RACERS).filter(|racer| results[*racer] == Append::Written).collect();
+        let winners: Vec<usize> = (0..RACERS).filter(|racer| results[*racer] == Append::Written).collect();
         assert_eq!(winners.len(), 1, "round {round}: {results:?}");
         let read = handles[0].read(&stream, revision(round), 10).await.unwrap();
         assert_eq!(read.len(), 1);
@@ -164,7 +164,8 @@ pub async fn streams_are_listed_in_order_and_pages(candidate: &dyn Candidate) {
 pub async fn streams_are_found_by_term(candidate: &dyn Candidate) {
     let log = candidate.open().await.log;
     let (fraud, long) = (Term::new("tag", "fraud"), Term::new("tag", &"lång/%&=? ".repeat(40)));
-    for (name, terms) in [("a", vec![&fraud]), ("b", vec![]), ("c", vec![&fraud, &long]), ("d", vec![&long])] {
+    for (name, terms) in [("a", vec![&fraud]), ("b", vec![]), ("c", vec![&fraud, &long]), ("d", vec![&long])]
+    {
         for number in 1..=2 {
             let mut record = record(&model(name), number, "{}");
             record.terms = terms.iter().map(|term| (*term).clone()).collect();
@@ -276,7 +277,9 @@ pub async fn hostile_names_round_trip_and_never_collide(candidate: &dyn Candidat
     for name in &names {
         let body = format!("{{\"of\":{}}}", serde_json::to_string(name).unwrap());
         assert_eq!(log.append(&record(&model(name), 1, body)).await.unwrap(), Append::Written, "{name}");
-        log.save_checkpoint(&model(name), CheckpointKind::Brief, Bytes::from((*name).to_owned())).await.unwrap();
+        log.save_checkpoint(&model(name), CheckpointKind::Brief, Bytes::from((*name).to_owned()))
+            .await
+            .unwrap();
     }
     let other = candidate.open().await.log;
     for name in &names {

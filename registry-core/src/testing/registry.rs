@@ -46,7 +46,11 @@ fn stream(model: &ModelName) -> Stream {
 }
 
 /// A version with one file that holds its number.
-async fn register(registry: &Registered, model: &ModelName, number: &str) -> Result<Arc<crate::VersionState>, Error> {
+async fn register(
+    registry: &Registered,
+    model: &ModelName,
+    number: &str,
+) -> Result<Arc<crate::VersionState>, Error> {
     let bytes = Bytes::from(format!("the weights of {model} {number}"));
     let upload = Upload { path: "model.bin".parse().unwrap(), source: &bytes };
     let registration = Registration::new(version(number), Content::default());
@@ -94,7 +98,8 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     // Another process sees it, and rolls back.
     let other = candidate.open().await.registry();
     assert_eq!(in_production(&other, &model).await, Some(v31.clone()));
-    let back = other.rollback(&by("carol").because("false positives".parse().unwrap()), &model, None, false).await;
+    let back =
+        other.rollback(&by("carol").because("false positives".parse().unwrap()), &model, None, false).await;
     assert_eq!(back.unwrap().to, version("v3.0.0"));
     let live = registry.get(&model, &Selector::PRODUCTION).await.unwrap();
     assert_eq!(live.version, version("v3.0.0"));
@@ -116,7 +121,8 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     let sound = other.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
     assert!(sound.is_sound(), "{:?}", sound.problems);
     assert_eq!(sound.files, 2);
-    let replayed = other.model_at(&model, SystemClock.now().saturating_add(Duration::from_secs(60))).await.unwrap();
+    let replayed =
+        other.model_at(&model, SystemClock.now().saturating_add(Duration::from_secs(60))).await.unwrap();
     assert_eq!(replayed, *registry.model(&model).await.unwrap());
 }
 
@@ -163,7 +169,10 @@ pub async fn racers_for_production_end_with_one(candidate: &dyn Candidate) {
         let (model, number) = (model.clone(), version(number));
         async move {
             let by = by(&format!("racer-{index}"));
-            registry.promote(&by, &model, &number, Stage::Production, PromoteOptions::default()).await.unwrap()
+            registry
+                .promote(&by, &model, &number, Stage::Production, PromoteOptions::default())
+                .await
+                .unwrap()
         }
     });
     join_all(racers).await;
@@ -294,7 +303,9 @@ pub async fn a_cold_reader_agrees_with_a_warm_one(candidate: &dyn Candidate) {
     warm.deprecate(&by("alice"), &model, &version("1.69.0"), None, None).await.unwrap();
     warm.describe(&by("alice"), &model, Some(&version("1.2.0")), Some("old".parse().unwrap())).await.unwrap();
     let now = SystemClock.now();
-    for text in ["production", "staging", "champion", "latest", "newest", "previous", "^1.4", "1.2.0", "development"] {
+    for text in
+        ["production", "staging", "champion", "latest", "newest", "previous", "^1.4", "1.2.0", "development"]
+    {
         let selector: Selector = text.parse().unwrap();
         let cold = candidate.open().await.registry().get(&model, &selector).await.unwrap();
         assert_eq!(cold.state(), warm.get(&model, &selector).await.unwrap().state(), "{text}");
@@ -410,7 +421,9 @@ pub async fn a_damaged_record_is_found_and_named(candidate: &dyn Candidate) {
 /// By the read and by `verify`, with version and path.
 pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
     let model = name("bytes");
-    for (number, damage) in [("1.0.0", Damage::Altered), ("2.0.0", Damage::Truncated), ("3.0.0", Damage::Removed)] {
+    for (number, damage) in
+        [("1.0.0", Damage::Altered), ("2.0.0", Damage::Truncated), ("3.0.0", Damage::Removed)]
+    {
         let registry = candidate.open().await.registry();
         let registered = register(&registry, &model, number).await.unwrap();
         let file = registered.content.artifacts.iter().next().unwrap();
@@ -461,7 +474,8 @@ pub async fn garbage_is_collected_and_nothing_else(candidate: &dyn Candidate) {
     let deleted = register(&registry, &model, "2.0.0").await.unwrap();
     registry.delete(&by("alice"), &model, &version("2.0.0")).await.unwrap();
     let orphan = handle.artifacts.put(&Bytes::from_static(b"never registered"), &|_| {}).await.unwrap();
-    let digest = |registered: &crate::VersionState| registered.content.artifacts.iter().next().unwrap().digest;
+    let digest =
+        |registered: &crate::VersionState| registered.content.artifacts.iter().next().unwrap().digest;
     let day = Duration::from_secs(24 * 60 * 60);
     let options = GarbageOptions { grace: day, dry_run: false };
 
@@ -509,7 +523,9 @@ pub async fn versions_are_found_across_models(candidate: &dyn Candidate) {
             let (mut query, mut found) = (query, Vec::new());
             loop {
                 let page = reader.find(&query).await.unwrap();
-                found.extend(page.matches.iter().map(|found| format!("{}@{}", found.model, found.version.version)));
+                found.extend(
+                    page.matches.iter().map(|found| format!("{}@{}", found.model, found.version.version)),
+                );
                 match page.next {
                     Some(next) => query.after = Some(next),
                     None => return found,
@@ -521,7 +537,13 @@ pub async fn versions_are_found_across_models(candidate: &dyn Candidate) {
     for limit in [1, 2, 3, 100] {
         let found = ask(Query { stage: Some(Stage::Production), limit, ..Query::default() }).await;
         assert_eq!(found, ["m00@v1.0.1", "m03@v1.0.1", "m06@v1.0.1", "m09@v1.0.1"], "limit {limit}");
-        let found = ask(Query { tags: fraud.clone(), owner: Some("ann".parse().unwrap()), limit, ..Query::default() }).await;
+        let found = ask(Query {
+            tags: fraud.clone(),
+            owner: Some("ann".parse().unwrap()),
+            limit,
+            ..Query::default()
+        })
+        .await;
         assert_eq!(found.len(), 6, "limit {limit}: {found:?}");
         let metrics = vec![("accuracy".parse().unwrap(), Some(0.9), None)];
         let found = ask(Query { metrics, limit, ..Query::default() }).await;
