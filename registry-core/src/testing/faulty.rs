@@ -59,6 +59,7 @@ struct Plan {
     faults: VecDeque<Fault>,
     late: Vec<(u32, Record)>,
     reads_to_fail: u32,
+    reads_to_fail_after_append: u32,
 }
 
 impl FaultyLog {
@@ -71,6 +72,11 @@ impl FaultyLog {
     /// Adds faults to the plan.
     pub fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
         self.plan_mut(|plan| plan.faults.extend(faults));
+    }
+
+    /// Lets that many reads fail, once the next append was made.
+    pub fn fail_reads_after_next_append(&self, reads: u32) {
+        self.plan_mut(|plan| plan.reads_to_fail_after_append = reads);
     }
 
     /// Lets everything land that is still on its way.
@@ -109,6 +115,7 @@ fn unknown() -> StorageError {
 impl CommitLog for FaultyLog {
     async fn append(&self, record: &Record) -> Result<Append, StorageError> {
         self.tick().await;
+        self.plan_mut(|plan| plan.reads_to_fail += std::mem::take(&mut plan.reads_to_fail_after_append));
         match self.plan_mut(|plan| plan.faults.pop_front()).unwrap_or(Fault::None) {
             Fault::None => self.inner.append(record).await,
             Fault::RefusedBefore => Err(StorageError::new(StorageErrorKind::NotDone, "injected: refused")),
