@@ -24,6 +24,7 @@ use registry_core::storage::{
     Append, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, StoredRecord,
 };
 use registry_core::{Revision, Stream, StreamKind, Term};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use crate::Options;
@@ -193,7 +194,14 @@ impl SqliteLog {
 
 fn connect(path: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<Connection, StorageError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed("opening", error))?;
-    connection.busy_timeout(busy_timeout).map_err(|error| failed("opening", error))?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.busy_timeout(busy_timeout)?;
+        // Without this SQLite plans a statement anew whenever a bound value could change the plan,
+        // which costs several times what the look-up itself does.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        Ok(())
+    };
+    set_up().map_err(|error| failed("opening", error))?;
     Ok(connection)
 }
 

@@ -1,0 +1,88 @@
+//! The tasks of the workspace, so that everybody runs the same ones: `cargo xtask`.
+//!
+//! No dependencies: this is built before anything else, on a machine that may have nothing.
+
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+The tasks of the workspace.
+
+    cargo xtask test      every test there is: unit, property, exam, processes, examples, documents
+    cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans
+    cargo xtask bench     the benchmarks, with the command-line tool for those of cold starts
+";
+
+/// The crates that users build, each of which must build without the others' features.
+const PUBLISHED: [&str; 4] = ["registry-core", "registry-files", "backend-local", "registry-cli"];
+
+/// The version of the tool that checks licences and bans.
+const DENY: &str = "0.20.2";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        ["check"] => check(),
+        ["bench"] => bench(),
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<(), String> {
+    // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
+    if succeeds("cargo", &["nextest", "--version"]) {
+        cargo(&["nextest", "run", "--workspace", "--all-features"])?;
+    } else {
+        eprintln!("xtask: cargo-nextest is not installed; running the tests with `cargo test`");
+        cargo(&["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"])?;
+    }
+    cargo(&["test", "--workspace", "--all-features", "--doc"])
+}
+
+fn check() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"])?;
+    run("cargo", &["doc", "--workspace", "--all-features", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])?;
+    for package in PUBLISHED {
+        cargo(&["check", "--package", package])?;
+    }
+    if !succeeds("cargo", &["deny", "--version"]) {
+        cargo(&["install", "cargo-deny", "--locked", "--debug", "--version", DENY])?;
+    }
+    cargo(&["deny", "--all-features", "check", "bans", "licenses", "sources"])
+}
+
+fn bench() -> Result<(), String> {
+    cargo(&["build", "--profile", "bench", "--package", "registry-cli"])?;
+    cargo(&["bench", "--package", "registry-tests", "--bench", "core"])?;
+    cargo(&["bench", "--package", "registry-tests", "--bench", "local"])
+}
+
+fn cargo(words: &[&str]) -> Result<(), String> {
+    run("cargo", words, &[])
+}
+
+fn run(program: &str, words: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+    let shown = format!("{program} {}", words.join(" "));
+    eprintln!("xtask: {shown}");
+    let status = Command::new(program)
+        .args(words)
+        .envs(environment.iter().copied())
+        .status()
+        .map_err(|error| format!("`{shown}` cannot be started: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}")) }
+}
+
+fn succeeds(program: &str, words: &[&str]) -> bool {
+    Command::new(program).args(words).output().is_ok_and(|output| output.status.success())
+}
