@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compat::Finding;
+use crate::compat::{Comparison, Finding};
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
@@ -208,6 +208,17 @@ pub struct Numbering {
     /// Why a smaller bump than required was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Text>,
+}
+
+impl Numbering {
+    /// The comparison with the baseline, which can be shown as text, as Markdown and as JSON; none for a
+    /// first version.
+    pub fn comparison(&self) -> Option<Comparison> {
+        self.baseline.as_ref().map(|_| Comparison {
+            findings: self.findings.clone(),
+            signature_unknown: self.required.is_none(),
+        })
+    }
 }
 
 /// See [`Event::StageChanged`].

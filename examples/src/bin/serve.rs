@@ -1,0 +1,119 @@
+//! A service that follows production and swaps models while it answers.
+//!
+//! ```console
+//! cargo run -p registry-examples --bin serve
+//! ```
+//!
+//! Three tasks share one registry. The first follows `production` and loads whatever is promoted. The
+//! second answers requests with what is loaded. The third releases two models, one after the other.
+//! When the second model has answered a while, all of them end.
+
+use std::error::Error;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use registry_core::{
+    By, Follower, ModelName, PromoteOptions, Registration, Registry, RegistryExt as _, Selector, Stage,
+    Upload, Version, VersionChoice,
+};
+use registry_examples::describe::{self, MODEL_FILE};
+use registry_examples::training::{self, TrainedModel};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How often the service looks for something new. Each look is one small read.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const REQUEST_EVERY: Duration = Duration::from_millis(10);
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let registry = Arc::new(backend_local::open(folder.path())?);
+    let model: ModelName = "tumour-diagnosis".parse()?;
+
+    let service = Service::default();
+    let production = registry.follow(&model, &Selector::PRODUCTION).every(LOOK_EVERY);
+    tokio::select! {
+        ended = service.keep_up(&registry, &production) => ended,
+        ended = service.answer_requests() => ended,
+        ended = release_two_models(&registry, &model) => ended,
+    }
+}
+
+/// A model, ready to predict.
+struct Loaded {
+    version: Version,
+    bytes: Bytes,
+}
+
+#[derive(Default)]
+struct Service {
+    live: RwLock<Option<Arc<Loaded>>>,
+}
+
+impl Service {
+    /// Loads what enters production. The bytes are fetched and verified before anything is swapped,
+    /// so that a damaged model never replaces a good one.
+    async fn keep_up<R: Registry>(&self, registry: &R, production: &Follower<R>) -> Result<()> {
+        loop {
+            let Some(found) = production.changed().await? else { continue };
+            let bytes = registry.read(found.artifact(&MODEL_FILE.parse()?)?, BYTES_MAX).await?;
+            println!("service: loaded {}, {} bytes", found.version, bytes.len());
+            let loaded = Loaded { version: found.version.clone(), bytes };
+            *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(loaded));
+        }
+    }
+
+    /// A request keeps the model it began with; the next one may already meet another.
+    async fn answer_requests(&self) -> Result<()> {
+        let columns: Vec<String> = training::baseline()?.features.into_iter().map(|(name, _)| name).collect();
+        let requests = training::held_out(&columns)?;
+        let mut answered_by: Option<Version> = None;
+        for row in requests.rows.chunks(1).cycle() {
+            tokio::time::sleep(REQUEST_EVERY).await;
+            let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let Some(live) = live else { continue };
+            let said = training::load_and_predict(&live.bytes, row)?;
+            if answered_by.as_ref() != Some(&live.version) {
+                println!("service: {} answers its first request: {said:?}", live.version);
+                answered_by = Some(live.version.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The other side, which knows nothing of the service.
+async fn release_two_models<R: Registry>(registry: &R, model: &ModelName) -> Result<()> {
+    let dana = By::new("dana".parse()?);
+    let models = [
+        (training::baseline()?, Version::new(1, 0, 0).into()),
+        (training::improved_same_inputs()?, VersionChoice::Auto),
+    ];
+    for (trained, number) in models {
+        let version = release(registry, model, &dana, &trained, number).await?;
+        println!("release: {version} is in production");
+        tokio::time::sleep(LOOK_EVERY * 10).await;
+    }
+    println!("release: done");
+    Ok(())
+}
+
+async fn release<R: Registry>(
+    registry: &R,
+    model: &ModelName,
+    by: &By,
+    trained: &TrainedModel,
+    number: VersionChoice,
+) -> Result<Version> {
+    let bytes = Bytes::from(trained.bytes.clone());
+    let upload = Upload { path: MODEL_FILE.parse()?, source: &bytes };
+    let registration = Registration::new(number, describe::content(trained)?);
+    let version = registry.register(by, model, registration, &[upload]).await?.version.version.clone();
+    for stage in [Stage::Staging, Stage::Production] {
+        registry.promote(by, model, &version, stage, PromoteOptions::default()).await?;
+    }
+    Ok(version)
+}
