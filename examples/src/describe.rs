@@ -46,6 +46,13 @@ fn signature(trained: &TrainedModel) -> Result<Signature, Invalid> {
     Signature::new(Some(Schema::new(inputs)?), Some(Schema::new(vec![diagnosis])?), Vec::new())
 }
 
+/// The columns that a registered model asks for, in its order.
+pub fn input_columns(content: &Content) -> Vec<&str> {
+    let inputs = content.signature.as_ref().and_then(Signature::inputs);
+    let fields = inputs.map(Schema::fields).unwrap_or_default();
+    fields.iter().filter_map(|field| field.name.as_deref()).collect()
+}
+
 /// The features the model was trained on; for these models every input column is one.
 fn feature_schema(trained: &TrainedModel) -> Result<FeatureSchema, Invalid> {
     let features = trained.features.iter().map(|(name, _)| Feature::new(name)).collect();

@@ -12,17 +12,18 @@ use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use backend_local::LocalRegistry;
 use bytes::Bytes;
 use registry_core::{
-    By, Follower, ModelName, PromoteOptions, Registration, Registry, RegistryExt as _, Selector, Stage,
-    Upload, Version, VersionChoice,
+    By, Follower, Found, ModelName, PromoteOptions, Registration, RegistryExt as _, Selector, Stage, Upload,
+    Version, VersionChoice,
 };
 use registry_examples::describe::{self, MODEL_FILE};
 use registry_examples::training::{self, TrainedModel};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How often the service looks for something new. Each look is one small read.
+/// How often the service looks for something new. A look is one small read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REQUEST_EVERY: Duration = Duration::from_millis(10);
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -46,6 +47,18 @@ async fn main() -> Result<()> {
 struct Loaded {
     version: Version,
     bytes: Bytes,
+    /// What callers would send: rows with the columns that the signature asks for.
+    requests: Vec<Vec<f64>>,
+}
+
+impl Loaded {
+    /// Fetches the bytes, which are verified on the way: a damaged model never gets any further.
+    async fn fetch(registry: &LocalRegistry, found: &Found) -> Result<Self> {
+        let bytes = registry.read(found.artifact(&MODEL_FILE.parse()?)?, BYTES_MAX).await?;
+        let columns = describe::input_columns(&found.content);
+        let requests = training::held_out(&columns)?.rows;
+        Ok(Loaded { version: found.version.clone(), bytes, requests })
+    }
 }
 
 #[derive(Default)]
@@ -54,30 +67,27 @@ struct Service {
 }
 
 impl Service {
-    /// Loads what enters production. The bytes are fetched and verified before anything is swapped,
-    /// so that a damaged model never replaces a good one.
-    async fn keep_up<R: Registry>(&self, registry: &R, production: &Follower<R>) -> Result<()> {
+    /// Loads what enters production, and swaps it in when it is whole.
+    async fn keep_up(&self, registry: &LocalRegistry, production: &Follower<LocalRegistry>) -> Result<()> {
         loop {
             let Some(found) = production.changed().await? else { continue };
-            let bytes = registry.read(found.artifact(&MODEL_FILE.parse()?)?, BYTES_MAX).await?;
-            println!("service: loaded {}, {} bytes", found.version, bytes.len());
-            let loaded = Loaded { version: found.version.clone(), bytes };
+            let loaded = Loaded::fetch(registry, &found).await?;
+            println!("service: loaded {}, {} bytes", loaded.version, loaded.bytes.len());
             *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(loaded));
         }
     }
 
     /// A request keeps the model it began with; the next one may already meet another.
     async fn answer_requests(&self) -> Result<()> {
-        let columns: Vec<String> = training::baseline()?.features.into_iter().map(|(name, _)| name).collect();
-        let requests = training::held_out(&columns)?;
         let mut answered_by: Option<Version> = None;
-        for row in requests.rows.chunks(1).cycle() {
+        for number in 0.. {
             tokio::time::sleep(REQUEST_EVERY).await;
             let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
             let Some(live) = live else { continue };
-            let said = training::load_and_predict(&live.bytes, row)?;
+            let Some(row) = live.requests.get(number % live.requests.len().max(1)) else { continue };
+            let said = training::load_and_predict(&live.bytes, std::slice::from_ref(row))?;
             if answered_by.as_ref() != Some(&live.version) {
-                println!("service: {} answers its first request: {said:?}", live.version);
+                println!("service: {} answers for the first time: {said:?}", live.version);
                 answered_by = Some(live.version.clone());
             }
         }
@@ -86,7 +96,7 @@ impl Service {
 }
 
 /// The other side, which knows nothing of the service.
-async fn release_two_models<R: Registry>(registry: &R, model: &ModelName) -> Result<()> {
+async fn release_two_models(registry: &LocalRegistry, model: &ModelName) -> Result<()> {
     let dana = By::new("dana".parse()?);
     let models = [
         (training::baseline()?, Version::new(1, 0, 0).into()),
@@ -101,8 +111,8 @@ async fn release_two_models<R: Registry>(registry: &R, model: &ModelName) -> Res
     Ok(())
 }
 
-async fn release<R: Registry>(
-    registry: &R,
+async fn release(
+    registry: &LocalRegistry,
     model: &ModelName,
     by: &By,
     trained: &TrainedModel,

@@ -361,10 +361,7 @@ impl Life {
         const BYTES_MAX: u64 = 64 * 1024 * 1024;
         let found = self.registry.get(&self.model, selector).await?;
         let bytes = self.registry.read(found.artifact(&MODEL_FILE.parse()?)?, BYTES_MAX).await?;
-        let inputs = found.content.signature.as_ref().and_then(|signature| signature.inputs());
-        let fields = inputs.map(|inputs| inputs.fields()).unwrap_or_default();
-        let columns: Vec<&str> = fields.iter().filter_map(|field| field.name.as_deref()).collect();
-
+        let columns = describe::input_columns(&found.content);
         let unseen = training::held_out(&columns)?;
         let said = training::load_and_predict(&bytes, &unseen.rows)?;
         let pairs = || said.iter().zip(&unseen.labels);
