@@ -1,6 +1,7 @@
 //! Runs the programs of this package as a reader would, and checks what they tell.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly, its helpers too")]
+
 use std::process::Command;
 
 /// What a program prints, if it succeeds.
