@@ -10,3 +10,22 @@
 
 pub mod describe;
 pub mod training;
+
+/// The documents of the repository, so that their programs are compiled and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../ARCHITECTURE.md")]
+    mod architecture {}
+    #[doc = include_str!("../../CONTRIBUTING.md")]
+    mod contributing {}
+    #[doc = include_str!("../../docs/consistency.md")]
+    mod consistency {}
+    #[doc = include_str!("../../docs/log-format.md")]
+    mod log_format {}
+    #[doc = include_str!("../../docs/policies.md")]
+    mod policies {}
+    #[doc = include_str!("../../docs/versioning.md")]
+    mod versioning {}
+}

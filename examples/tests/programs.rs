@@ -80,6 +80,37 @@ fn the_life_of_a_model_is_told_from_training_to_audit() {
     assert!(careless + 0.1 < good, "{careless} against {good}");
 }
 
+/// Digits stand for others, since times and latencies differ from run to run.
+fn masked(line: &str) -> String {
+    line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+}
+
+#[test]
+fn the_program_in_the_readme_is_one_that_runs() {
+    let (_, block) = include_str!("../../README.md").split_once("```rust,no_run\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (_, source) = include_str!("../src/bin/first_steps.rs").split_once("\n\n").unwrap();
+    assert_eq!(block, source);
+
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_first_steps")).current_dir(folder.path()).output().unwrap();
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    assert!(printed.starts_with("v0.1.0 of fraud-detection is in production since"), "{printed}");
+}
+
+#[test]
+fn the_readme_quotes_what_the_story_prints() {
+    let printed = output(env!("CARGO_BIN_EXE_life"), &[]);
+    let printed: Vec<String> = printed.lines().map(masked).collect();
+    let quoted: Vec<&str> = include_str!("../../README.md").split("```text\n").skip(1).collect();
+    assert_eq!(quoted.len(), 2);
+    for block in quoted {
+        for line in block.lines().take_while(|line| !line.starts_with("```")) {
+            assert!(printed.contains(&masked(line)), "the story no longer prints {line:?}");
+        }
+    }
+}
+
 #[test]
 fn the_story_keeps_its_folder_and_does_not_mix_with_other_models() {
     let folder = tempfile::tempdir().unwrap();
