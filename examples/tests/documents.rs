@@ -1,5 +1,5 @@
 //! Keeps the documents true: records in them are real, and what they list is complete.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly, its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly, its helpers too")]
 
 use std::sync::Arc;
 use std::time::Duration;
