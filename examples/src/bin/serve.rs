@@ -9,7 +9,7 @@
 //! When the second model has answered a while, all of them end.
 
 use std::error::Error;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backend_local::LocalRegistry;
@@ -20,6 +20,7 @@ use registry_core::{
 };
 use registry_examples::describe::{self, MODEL_FILE};
 use registry_examples::training::{self, TrainedModel};
+use tokio::sync::watch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,7 +36,7 @@ async fn main() -> Result<()> {
     let model: ModelName = "tumour-diagnosis".parse()?;
 
     let service = Service::default();
-    let production = registry.follow(&model, &Selector::PRODUCTION).every(LOOK_EVERY);
+    let production = registry.follow(&model, &Selector::PRODUCTION);
     tokio::select! {
         ended = service.keep_up(&registry, &production) => ended,
         ended = service.answer_requests() => ended,
@@ -63,18 +64,35 @@ impl Loaded {
 
 #[derive(Default)]
 struct Service {
-    live: RwLock<Option<Arc<Loaded>>>,
+    live: watch::Sender<Option<Arc<Loaded>>>,
 }
 
 impl Service {
-    /// Loads what enters production, and swaps it in when it is whole.
+    /// Keeps up with production. Whatever goes wrong (the storage is away, the bytes are damaged), the
+    /// service goes on answering with what it has, and tries again.
     async fn keep_up(&self, registry: &LocalRegistry, production: &Follower<LocalRegistry>) -> Result<()> {
         loop {
-            let Some(found) = production.changed().await? else { continue };
-            let loaded = Loaded::fetch(registry, &found).await?;
-            println!("service: loaded {}, {} bytes", loaded.version, loaded.bytes.len());
-            *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(loaded));
+            if let Err(error) = self.load_what_is_new(registry, production).await {
+                eprintln!("service: keeps what it has: {error}");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Swaps in what is in production, if it is something else, once it is here as a whole.
+    async fn load_what_is_new(
+        &self,
+        registry: &LocalRegistry,
+        production: &Follower<LocalRegistry>,
+    ) -> Result<()> {
+        let Some(found) = production.refresh().await? else { return Ok(()) };
+        if self.live.borrow().as_ref().is_some_and(|live| live.version == found.version) {
+            return Ok(());
+        }
+        let loaded = Loaded::fetch(registry, &found).await?;
+        println!("service: loaded {}, {} bytes", loaded.version, loaded.bytes.len());
+        self.live.send_replace(Some(Arc::new(loaded)));
+        Ok(())
     }
 
     /// A request keeps the model it began with; the next one may already meet another.
@@ -82,8 +100,7 @@ impl Service {
         let mut answered_by: Option<Version> = None;
         for number in 0.. {
             tokio::time::sleep(REQUEST_EVERY).await;
-            let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let Some(live) = live else { continue };
+            let Some(live) = self.live.borrow().clone() else { continue };
             let Some(row) = live.requests.get(number % live.requests.len().max(1)) else { continue };
             let said = training::load_and_predict(&live.bytes, std::slice::from_ref(row))?;
             if answered_by.as_ref() != Some(&live.version) {

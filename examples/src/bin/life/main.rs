@@ -229,18 +229,28 @@ impl Life {
         for (when, instant) in &self.moments {
             let selector = Selector::ProductionAt(*instant);
             println!("   {selector}, {when}:");
-            page::answer(&self.in_production_at(*instant).await?);
+            match self.in_production_at(*instant).await? {
+                None => page::answer("nothing"),
+                Some(answer) => {
+                    page::answer(&answer);
+                    let then = self.measure(&selector).await?;
+                    page::answer(&format!(
+                        "Its bytes, fetched and tried again: {} right.",
+                        percent(then.accuracy())
+                    ));
+                }
+            }
         }
         Ok(())
     }
 
     /// The version, and the commit that put it there: who, when, why and with whose approval.
-    async fn in_production_at(&self, instant: Timestamp) -> Result<String> {
+    async fn in_production_at(&self, instant: Timestamp) -> Result<Option<String>> {
         let state = self.registry.model(&self.model).await?;
-        let Some(span) = state.production_at(instant) else { return Ok("nothing".to_owned()) };
+        let Some(span) = state.production_at(instant) else { return Ok(None) };
         let commits = self.registry.log(&self.model, span.since.revision, 1).await?;
         let entered = commits.first().map(|recorded| page::entered(&recorded.commit));
-        Ok(format!("{}, {}", span.version, entered.unwrap_or_default()))
+        Ok(Some(format!("{}, {}", span.version, entered.unwrap_or_default())))
     }
 
     /// The log is the truth; everything above was computed from it.
@@ -290,7 +300,7 @@ impl Life {
         self.register_by(&self.ana, trained, version).await
     }
 
-    /// Finds out what a registration would do, and writes nothing.
+    /// Finds out what a registration would do, and commits nothing.
     async fn rehearse(&self, trained: &TrainedModel, version: VersionChoice) -> Result<Arc<VersionState>> {
         self.register_by(&self.ana.rehearsing(), trained, version).await
     }
