@@ -399,3 +399,19 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_baseline_rests_on_no_comparison() {
+        assert_eq!(Numbering::default().comparison(), None);
+        let baseline = Some(Version::new(1, 0, 0));
+        let known =
+            Numbering { baseline: baseline.clone(), required: Some(Bump::Patch), ..Numbering::default() };
+        assert_eq!(known.comparison().unwrap().required_bump(), Some(Bump::Patch));
+        let unknown = Numbering { baseline, ..Numbering::default() };
+        assert_eq!(unknown.comparison().unwrap().required_bump(), None);
+    }
+}

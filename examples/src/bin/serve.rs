@@ -4,9 +4,9 @@
 //! cargo run -p registry-examples --bin serve
 //! ```
 //!
-//! Three tasks share one registry. The first follows `production` and loads whatever is promoted. The
-//! second answers requests with what is loaded. The third releases two models, one after the other.
-//! When the second model has answered a while, all of them end.
+//! Three things go on side by side over one registry. The service follows `production` and loads what is
+//! promoted; it answers requests with what is loaded; and somebody releases two models, one after the
+//! other. When the second model has answered a request, all of it ends.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// How often the service looks for something new. A look is one small read.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REQUEST_EVERY: Duration = Duration::from_millis(10);
+/// How long a release waits until the service uses it.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,10 +39,21 @@ async fn main() -> Result<()> {
 
     let service = Service::default();
     let production = registry.follow(&model, &Selector::PRODUCTION);
+    let releases = async {
+        for (trained, number) in [
+            (training::baseline()?, Version::new(1, 0, 0).into()),
+            (training::improved_same_inputs()?, VersionChoice::Auto),
+        ] {
+            let version = release(&registry, &model, &trained, number).await?;
+            println!("release: {version} is in production");
+            tokio::time::timeout(PATIENCE, service.answers_with(&version)).await??;
+        }
+        Ok(())
+    };
     tokio::select! {
         ended = service.keep_up(&registry, &production) => ended,
         ended = service.answer_requests() => ended,
-        ended = release_two_models(&registry, &model) => ended,
+        ended = releases => ended,
     }
 }
 
@@ -65,6 +78,7 @@ impl Loaded {
 #[derive(Default)]
 struct Service {
     live: watch::Sender<Option<Arc<Loaded>>>,
+    answered_by: watch::Sender<Option<Version>>,
 }
 
 impl Service {
@@ -97,50 +111,40 @@ impl Service {
 
     /// A request keeps the model it began with; the next one may already meet another.
     async fn answer_requests(&self) -> Result<()> {
-        let mut answered_by: Option<Version> = None;
         for number in 0.. {
             tokio::time::sleep(REQUEST_EVERY).await;
             let Some(live) = self.live.borrow().clone() else { continue };
             let Some(row) = live.requests.get(number % live.requests.len().max(1)) else { continue };
             let said = training::load_and_predict(&live.bytes, std::slice::from_ref(row))?;
-            if answered_by.as_ref() != Some(&live.version) {
+            if self.answered_by.borrow().as_ref() != Some(&live.version) {
                 println!("service: {} answers for the first time: {said:?}", live.version);
-                answered_by = Some(live.version.clone());
+                self.answered_by.send_replace(Some(live.version.clone()));
             }
         }
+        Ok(())
+    }
+
+    /// Waits until a version has answered a request.
+    async fn answers_with(&self, version: &Version) -> Result<()> {
+        self.answered_by.subscribe().wait_for(|seen| seen.as_ref() == Some(version)).await?;
         Ok(())
     }
 }
 
 /// The other side, which knows nothing of the service.
-async fn release_two_models(registry: &LocalRegistry, model: &ModelName) -> Result<()> {
-    let dana = By::new("dana".parse()?);
-    let models = [
-        (training::baseline()?, Version::new(1, 0, 0).into()),
-        (training::improved_same_inputs()?, VersionChoice::Auto),
-    ];
-    for (trained, number) in models {
-        let version = release(registry, model, &dana, &trained, number).await?;
-        println!("release: {version} is in production");
-        tokio::time::sleep(LOOK_EVERY * 10).await;
-    }
-    println!("release: done");
-    Ok(())
-}
-
 async fn release(
     registry: &LocalRegistry,
     model: &ModelName,
-    by: &By,
     trained: &TrainedModel,
     number: VersionChoice,
 ) -> Result<Version> {
+    let by = By::new("dana".parse()?);
     let bytes = Bytes::from(trained.bytes.clone());
     let upload = Upload { path: MODEL_FILE.parse()?, source: &bytes };
     let registration = Registration::new(number, describe::content(trained)?);
-    let version = registry.register(by, model, registration, &[upload]).await?.version.version.clone();
+    let version = registry.register(&by, model, registration, &[upload]).await?.version.version.clone();
     for stage in [Stage::Staging, Stage::Production] {
-        registry.promote(by, model, &version, stage, PromoteOptions::default()).await?;
+        registry.promote(&by, model, &version, stage, PromoteOptions::default()).await?;
     }
     Ok(version)
 }
