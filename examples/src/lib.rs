@@ -2,6 +2,30 @@
 //!
 //! A registry is about what happens to models *after* training, so its examples need models that
 //! somebody could want to promote, compare and roll back. [`training`] makes them: small classifiers,
-//! really trained on real data, whose every number is measured.
+//! really trained on real data, whose every number is measured. [`describe`] turns a training into what
+//! is registered.
+//!
+//! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
+//! running service, `pipeline` registers from a training pipeline that may be restarted.
 
+pub mod describe;
 pub mod training;
+
+/// The documents of the repository, so that their programs are compiled and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../ARCHITECTURE.md")]
+    mod architecture {}
+    #[doc = include_str!("../../CONTRIBUTING.md")]
+    mod contributing {}
+    #[doc = include_str!("../../docs/consistency.md")]
+    mod consistency {}
+    #[doc = include_str!("../../docs/log-format.md")]
+    mod log_format {}
+    #[doc = include_str!("../../docs/policies.md")]
+    mod policies {}
+    #[doc = include_str!("../../docs/versioning.md")]
+    mod versioning {}
+}

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compat::Finding;
+use crate::compat::{Comparison, Finding};
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
@@ -210,6 +210,17 @@ pub struct Numbering {
     pub overridden: Option<Text>,
 }
 
+impl Numbering {
+    /// The comparison with the baseline, which can be shown as text, as Markdown and as JSON; none for a
+    /// first version.
+    pub fn comparison(&self) -> Option<Comparison> {
+        self.baseline.as_ref().map(|_| Comparison {
+            findings: self.findings.clone(),
+            signature_unknown: self.required.is_none(),
+        })
+    }
+}
+
 /// See [`Event::StageChanged`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageChanged {
@@ -386,5 +397,21 @@ impl Event {
             Event::Amended(_) => "amended",
             Event::PolicyChanged { .. } => "policy_changed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_baseline_rests_on_no_comparison() {
+        assert_eq!(Numbering::default().comparison(), None);
+        let baseline = Some(Version::new(1, 0, 0));
+        let known =
+            Numbering { baseline: baseline.clone(), required: Some(Bump::Patch), ..Numbering::default() };
+        assert_eq!(known.comparison().unwrap().required_bump(), Some(Bump::Patch));
+        let unknown = Numbering { baseline, ..Numbering::default() };
+        assert_eq!(unknown.comparison().unwrap().required_bump(), None);
     }
 }

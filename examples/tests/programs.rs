@@ -1,0 +1,149 @@
+//! Runs the programs of this package as a reader would, and checks what they tell.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly, its helpers too")]
+
+use std::process::Command;
+
+/// What a program prints, if it succeeds.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let ended = Command::new(program).args(arguments).output().unwrap();
+    let (out, err) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert!(ended.status.success(), "{program} failed: {err}\n{out}");
+    out
+}
+
+/// Checks that these texts occur, one after the other.
+fn assert_in_order(text: &str, expected: &[&str]) {
+    let mut rest = text;
+    for part in expected {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is not in:\n{rest}"));
+        rest = after;
+    }
+}
+
+/// The words of a text with one space between them, whatever the lines it was wrapped into.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The value of `accuracy` after some text.
+fn accuracy_after(text: &str, start: &str) -> f64 {
+    let (_, after) = text.split_once(start).unwrap();
+    let (_, after) = after.split_once("accuracy ").unwrap();
+    after.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_life_of_a_model_is_told_from_training_to_audit() {
+    let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
+    assert_in_order(
+        &text,
+        &[
+            "1. A FIRST MODEL",
+            "version v1.0.0, digest",
+            "on 236 samples",
+            "moves v1.0.0 through staging into production",
+            "2. A RULE FOR PRODUCTION",
+            "decides on v1.1.0: Required bump: minor.",
+            "algorithm-changed (logistic_regression → random_forest)",
+            "waits for 2 approvals",
+            "! ana registered the version and may not approve it too",
+            "! dana may not approve; approvers are ana, bo, chen",
+            "Bo approves; 1 more to go.",
+            "Chen approves, and in the same commit v1.1.0 enters production.",
+            "v1.0.0 is archived.",
+            "v1.2.0 is too small a step from v1.1.0: the changes need a major bump, v2.0.0 or higher",
+            "decides on v2.0.0, because: major inputs.area_error and 19 more: required-field-added",
+            "v1.1.0 is archived. Going back to it later would be safe for callers (20 differences found).",
+            "! a reason is mandatory to bypass an approval",
+            "v2.0.0 is in production again",
+            "v2.1.0 is archived and quarantined",
+            "! v2.1.0 is quarantined since",
+            "before anything was promoted: nothing",
+            "while the first model served: v1.0.0,",
+            "fetched and tried again: 91.5 % right.",
+            "while the better model served: v1.1.0,",
+            "approved by bo and chen",
+            "while the model with more inputs served: v2.0.0,",
+            "while the careless model served: v2.1.0,",
+            "WITHOUT APPROVAL",
+            "fetched and tried again: 68.6 % right.",
+            "after the rollback: v2.0.0,",
+            "by rollback from v2.1.0",
+            "8. THE RECORD",
+            "18 commits, 4 files",
+            "Nothing is wrong.",
+            "9. A SERVICE READS PRODUCTION",
+            "gets v2.0.0 with 30 input columns",
+        ],
+    );
+    let good = accuracy_after(&text, "1. A FIRST MODEL");
+    let careless = accuracy_after(&text, "5. AN EMERGENCY");
+    assert!(careless + 0.1 < good, "{careless} against {good}");
+}
+
+/// Digits stand for others, since times and latencies differ from run to run.
+fn masked(line: &str) -> String {
+    line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+}
+
+#[test]
+fn the_program_in_the_readme_is_one_that_runs() {
+    let (_, block) = include_str!("../../README.md").split_once("```rust,no_run\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (_, source) = include_str!("../src/bin/first_steps.rs").split_once("\n\n").unwrap();
+    assert_eq!(block, source);
+
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_first_steps")).current_dir(folder.path()).output().unwrap();
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    assert!(printed.starts_with("v0.1.0 of fraud-detection is in production since"), "{printed}");
+}
+
+#[test]
+fn the_readme_quotes_what_the_story_prints() {
+    let printed = output(env!("CARGO_BIN_EXE_life"), &[]);
+    let printed: Vec<String> = printed.lines().map(masked).collect();
+    let quoted: Vec<&str> = include_str!("../../README.md").split("```text\n").skip(1).collect();
+    assert_eq!(quoted.len(), 2);
+    for block in quoted {
+        for line in block.lines().take_while(|line| !line.starts_with("```")) {
+            assert!(printed.contains(&masked(line)), "the story no longer prints {line:?}");
+        }
+    }
+}
+
+#[test]
+fn the_story_keeps_its_folder_and_does_not_mix_with_other_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    output(env!("CARGO_BIN_EXE_life"), &[path]);
+    assert!(folder.path().join("registry.db").is_file());
+
+    let again = Command::new(env!("CARGO_BIN_EXE_life")).arg(path).output().unwrap();
+    assert!(!again.status.success());
+    assert!(String::from_utf8(again.stderr).unwrap().contains("the story needs an empty one"));
+}
+
+#[test]
+fn the_service_swaps_models_and_ends() {
+    let text = output(env!("CARGO_BIN_EXE_serve"), &[]);
+    assert_in_order(
+        &text,
+        &["service: v1.0.0 answers", "release: v1.1.0 is in production", "service: v1.1.0 answers"],
+    );
+}
+
+#[test]
+fn a_repeated_run_of_the_pipeline_registers_nothing_twice() {
+    let text = output(env!("CARGO_BIN_EXE_pipeline"), &[]);
+    assert_in_order(
+        &text,
+        &[
+            "run-monday: v0.1.0 is the first version, with model.json, notes/data.txt",
+            "run-monday: v0.1.0 was registered before, by this very request",
+            "run-tuesday: v0.1.1 follows v0.1.0",
+            "3 registrations were asked for, 2 versions are there",
+        ],
+    );
+}
