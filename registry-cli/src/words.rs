@@ -140,13 +140,14 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
     match event {
         Event::VersionRegistered(registered) => registration(registered),
         Event::StageChanged(change) => stage_change(change),
-        Event::PromotionRequested(promotion) => format!(
-            "asked to promote {} from {} to {}, which needs {}",
-            promotion.version,
-            promotion.from,
-            promotion.to,
-            rule(&promotion.rule)
-        ),
+        Event::PromotionRequested(promotion) => {
+            let needed = count(u64::from(promotion.rule.quorum.get()), "approval", "approvals");
+            let by_choice = if promotion.by_choice { ", by choice" } else { "" };
+            format!(
+                "asked to promote {} from {} to {}: {needed} needed{by_choice}",
+                promotion.version, promotion.from, promotion.to
+            )
+        }
         Event::PromotionApproved { request, meaning, comment } => {
             let meaning = meaning.as_ref().map(|text| format!(" as {}", one_line(text.as_str())));
             format!("approved {}{}{}", asked(request), meaning.unwrap_or_default(), remark(comment))
