@@ -128,3 +128,13 @@ pub(crate) enum Command {
     /// Write completions for a shell
     Completions(maintain::Completions),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn what_can_be_typed_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -289,6 +289,7 @@ pub(crate) struct Done<'a, T: Serialize> {
     /// Null for the rules of all models.
     pub(crate) model: Option<&'a ModelName>,
     pub(crate) outcome: OutcomeWord,
+    /// Null for a rehearsal, which leaves nothing behind to be found by it.
     pub(crate) request_id: Option<RequestId>,
     /// The commit; null if there is none.
     pub(crate) revision: Option<Revision>,
@@ -304,7 +305,7 @@ impl<'a, T: Serialize> Done<'a, T> {
         Done {
             model,
             outcome: outcome(receipt),
-            request_id: Some(receipt.request_id.clone()),
+            request_id: (outcome(receipt) != OutcomeWord::Rehearsed).then(|| receipt.request_id.clone()),
             revision: receipt.commit().map(|commit| commit.revision),
             events: receipt.events(),
             more,
@@ -312,7 +313,7 @@ impl<'a, T: Serialize> Done<'a, T> {
     }
 }
 
-pub(crate) fn outcome(receipt: &Receipt) -> OutcomeWord {
+fn outcome(receipt: &Receipt) -> OutcomeWord {
     match receipt.outcome {
         Outcome::Committed(_) => OutcomeWord::Committed,
         Outcome::Repeated(_) => OutcomeWord::Repeated,

@@ -159,7 +159,7 @@ pub(crate) fn read_environment(path: &Path) -> Result<EnvironmentFile, Failure> 
 fn tree(path: &Path) -> Result<Node, Failure> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let text = text_file(path)?;
-    let broken = |problem: String| Failure::file(path, problem.trim_end().to_owned());
+    let broken = |problem: String| Failure::file(path, problem.trim_start_matches("error: ").trim_end());
     match extension.to_ascii_lowercase().as_str() {
         "toml" => toml::from_str(&text).map_err(|error| broken(error.to_string())),
         "json" => serde_json::from_str(&text).map_err(|error| broken(error.to_string())),

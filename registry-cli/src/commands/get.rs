@@ -30,7 +30,7 @@ pub(crate) struct Get {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["output", "json"])]
     cat: Option<ArtifactPath>,
     /// Only these bytes of the file, for example 0..1024; a part is not verified
-    #[arg(long, value_name = "FROM..TO", value_parser = byte_range, requires = "cat")]
+    #[arg(long, value_name = "FROM..TO", value_parser = byte_range)]
     range: Option<Range<u64>>,
 }
 
@@ -44,6 +44,11 @@ fn byte_range(text: &str) -> Result<Range<u64>, Invalid> {
 
 impl Get {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        // Not left to the parser, which waives what is required where `--json` forbids it.
+        if let (Some(range), None) = (&self.range, &self.cat) {
+            let shown = format!("{}..{}", range.start, range.end);
+            return Err(Invalid::new("range", shown, "needs --cat, the file it is a part of").into());
+        }
         let registry = session.open(Purpose::Read).await?;
         let found = registry.get(&self.model, &self.selector).await?;
         for warning in found.warnings() {

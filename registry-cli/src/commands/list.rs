@@ -91,7 +91,13 @@ pub(crate) struct Info {
     /// A version of it: v3.1.0, ^3.1, a stage, an alias, latest, newest, previous or
     /// production@2024-01-15. Default: the model as a whole
     selector: Option<Selector>,
+    /// List all versions, not only the highest ones
+    #[arg(long, conflicts_with = "selector")]
+    all: bool,
 }
+
+/// How many versions a model is shown with.
+const VERSIONS_SHOWN: usize = 20;
 
 impl Info {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
@@ -100,7 +106,11 @@ impl Info {
         let state = registry.model(&self.model).await?;
         let Some(selector) = &self.selector else {
             let view = ModelView::new(&self.model, &state, now);
-            return if session.out.json { session.out.document(&view) } else { show_model(session, &view) };
+            return if session.out.json {
+                session.out.document(&view)
+            } else {
+                show_model(session, &view, self.all)
+            };
         };
         let found = registry.get(&self.model, selector).await?;
         if session.out.json {
@@ -153,7 +163,7 @@ impl Card {
     }
 }
 
-fn show_model(session: &mut Session, view: &ModelView) -> Result<(), Failure> {
+fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), Failure> {
     let paint = session.out.paint();
     let row = &view.row;
     let mut card = Card::new(paint);
@@ -190,7 +200,8 @@ fn show_model(session: &mut Session, view: &ModelView) -> Result<(), Failure> {
     show_requests(&mut card, &view.requests, paint);
     card.heading(&format!("Versions: {}", counts(&row.versions)));
     let mut table = Table::new(["VERSION", "STAGE", "REGISTERED", "BY", "NOTE"]);
-    for version in &view.all_versions {
+    let shown = if all { usize::MAX } else { VERSIONS_SHOWN };
+    for version in view.all_versions.iter().take(shown) {
         table.row([
             version.version.to_string(),
             version.stage.to_string(),
@@ -200,6 +211,9 @@ fn show_model(session: &mut Session, view: &ModelView) -> Result<(), Failure> {
         ]);
     }
     card.lines.push(table.render(paint, "  "));
+    if let Some(rest @ 1..) = view.all_versions.len().checked_sub(shown) {
+        card.line(paint.dim(&format!("and {rest} more; --all lists them")));
+    }
     card.show(session)
 }
 

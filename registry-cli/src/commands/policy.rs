@@ -73,26 +73,34 @@ impl Show {
         if session.out.json {
             return session.out.document(&Shown { registry: of_all, model: own });
         }
-        show_policy(session, "all models", &of_all)?;
+        show_policy(session, "all models", &of_all, "no stage demands approval", "the usual ones")?;
         match (&self.model, &own) {
-            (Some(model), Some(own)) => show_policy(session, model.as_str(), own),
+            (Some(model), Some(own)) => {
+                show_policy(session, model.as_str(), own, "no rules of its own", "those of all models")
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn show_policy(session: &mut Session, title: &str, policy: &Policy) -> Result<(), Failure> {
+fn show_policy(
+    session: &mut Session,
+    title: &str,
+    policy: &Policy,
+    no_rules: &str,
+    no_moves: &str,
+) -> Result<(), Failure> {
     let title = session.out.paint().bold(title);
     session.out.line(title)?;
     if policy.stages.is_empty() {
-        session.out.line("  no stage demands approval")?;
+        session.out.line(format!("  {no_rules}"))?;
     }
     for (stage, rule) in &policy.stages {
         session.out.line(format!("  {stage:<12} {}", words::stage_rule(rule)))?;
     }
     let moves = words::moves(policy);
     if policy.transitions.is_none() {
-        return session.out.line("  moves        the usual ones");
+        return session.out.line(format!("  moves        {no_moves}"));
     }
     for line in moves {
         session.out.line(format!("  moves        {line}"))?;
