@@ -1,5 +1,7 @@
 //! A model's whole life through the binary, as people see it.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod common;
 
 use common::{Ran, World};

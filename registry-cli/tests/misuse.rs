@@ -1,6 +1,8 @@
 //! What people and scripts get wrong. Every case has a name and demands an exit code, a phrase of the
 //! message, the same refusal as JSON, and that nothing was written: not a commit, not a blob.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod common;
 
 use std::sync::OnceLock;

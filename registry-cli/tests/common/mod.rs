@@ -11,6 +11,13 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
+/// All that a registry holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    commits: Option<i64>,
+    blobs: Vec<(PathBuf, u64)>,
+}
+
 /// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -94,14 +101,14 @@ impl World {
 
     /// All that is stored: how many commits there are, and which blobs of which size. `None` if there is
     /// no registry at all.
-    pub(crate) fn stored(&self) -> Option<(Option<i64>, Vec<(PathBuf, u64)>)> {
+    pub(crate) fn stored(&self) -> Option<Stored> {
         if !self.registry().exists() {
             return None;
         }
         let mut blobs = Vec::new();
         files(&self.registry().join("blobs"), &mut blobs);
         blobs.sort();
-        Some((self.commits(), blobs))
+        Some(Stored { commits: self.commits(), blobs })
     }
 
     /// `None` if there is no database, or none that can be read.
