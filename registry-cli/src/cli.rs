@@ -1,7 +1,7 @@
 //! Why this exists: all that can be typed, in one place. What each command takes stands with the
 //! command, in `commands/`.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{annotate, approval, get, history, list, maintain, policy, register, stage};
@@ -69,64 +69,88 @@ impl Writing {
     }
 }
 
-/// What can be done.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// List the models
-    List(list::List),
-    /// Show a model, or one of its versions
-    Info(list::Info),
-    /// Find versions by stage, tag, metric, owner, date or text
-    Find(list::Find),
-    /// Register a version: files and a model card
-    Register(register::Register),
-    /// Register a version whose number follows by a bump
-    Bump(register::BumpCommand),
-    /// Say which bump a card would need, and why; nothing is written
-    Explain(register::Explain),
-    /// Move a version to another stage, or ask for approval where it is demanded
-    Promote(stage::Promote),
-    /// Agree to a promotion that waits
-    Approve(approval::Approve),
-    /// Object to a promotion that waits
-    Reject(approval::Reject),
-    /// Take back one's approval, objection or request
-    Withdraw(approval::Withdraw),
-    /// Put an earlier version back into production
-    Rollback(stage::Rollback),
-    /// Take a version out of quarantine
-    LiftQuarantine(stage::LiftQuarantine),
-    /// Get a version: what it is, or its files
-    Get(get::Get),
-    /// Show what happened to a model
-    History(history::History),
-    /// Show what happens to a model, as it happens
-    Watch(history::Watch),
-    /// Say that a version should no longer be used, or that it may be again
-    Deprecate(annotate::Deprecate),
-    /// Move a version to the stage `archived`
-    Archive(stage::Archive),
-    /// Hide a version; its bytes stay for the grace period
-    Delete(annotate::Delete),
-    /// Take a deleted version back
-    Undelete(annotate::Undelete),
-    /// Show or change tags of a model or a version
-    Tag(annotate::Tag),
-    /// Show, set or remove aliases
-    Alias(annotate::Alias),
-    /// Describe a model or a version
-    Describe(annotate::Describe),
-    /// Add or correct metadata, metrics and deployment figures of a version
-    Amend(annotate::Amend),
-    /// Show or change rules: who must approve, and which moves are allowed
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
-    /// Check that the record is untouched, and the bytes with --bytes
-    Verify(maintain::Verify),
-    /// Remove bytes that no version needs any more
-    Gc(maintain::Gc),
-    /// Write completions for a shell
-    Completions(maintain::Completions),
+/// Defines [`Command`]: one row a command. What a command takes is only put together if it is the one
+/// that was typed, since all of them together cost a good part of the time of `registry get`. That is
+/// why this is not derived.
+macro_rules! commands {
+    ($($name:literal, $about:literal, $variant:ident, $type:ty, $takes:path;)*) => {
+        /// What can be done.
+        #[derive(Debug)]
+        pub(crate) enum Command {
+            $(#[doc = $about] $variant($type),)*
+        }
+
+        impl Subcommand for Command {
+            fn augment_subcommands(command: clap::Command) -> clap::Command {
+                command
+                    .subcommand_required(true)
+                    .arg_required_else_help(true)
+                    $(.subcommand(
+                        clap::Command::new($name).about($about).defer(|command| $takes(command).about($about)),
+                    ))*
+            }
+
+            fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+                Command::augment_subcommands(command)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                matches!(name, $($name)|*)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                Command::from_arg_matches_mut(&mut matches.clone())
+            }
+
+            fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+                let typed = matches.remove_subcommand();
+                let Some((name, mut matches)) = typed else {
+                    return Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand));
+                };
+                match name.as_str() {
+                    $($name => <$type>::from_arg_matches_mut(&mut matches).map(Command::$variant),)*
+                    _ => Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Command::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+commands! {
+    "list", "List the models", List, list::List, list::List::augment_args;
+    "info", "Show a model, or one of its versions", Info, list::Info, list::Info::augment_args;
+    "find", "Find versions by stage, tag, metric, owner, date or text", Find, list::Find, list::Find::augment_args;
+    "register", "Register a version: files and a model card", Register, register::Register, register::Register::augment_args;
+    "bump", "Register a version whose number follows by a bump", Bump, register::BumpCommand, register::BumpCommand::augment_args;
+    "explain", "Say which bump a card would need, and why; nothing is written", Explain, register::Explain, register::Explain::augment_args;
+    "promote", "Move a version to another stage, or ask for approval where it is demanded", Promote, stage::Promote, stage::Promote::augment_args;
+    "approve", "Agree to a promotion that waits", Approve, approval::Approve, approval::Approve::augment_args;
+    "reject", "Object to a promotion that waits", Reject, approval::Reject, approval::Reject::augment_args;
+    "withdraw", "Take back one's approval, objection or request", Withdraw, approval::Withdraw, approval::Withdraw::augment_args;
+    "rollback", "Put an earlier version back into production", Rollback, stage::Rollback, stage::Rollback::augment_args;
+    "lift-quarantine", "Take a version out of quarantine", LiftQuarantine, stage::LiftQuarantine, stage::LiftQuarantine::augment_args;
+    "get", "Get a version: what it is, or its files", Get, get::Get, get::Get::augment_args;
+    "history", "Show what happened to a model", History, history::History, history::History::augment_args;
+    "watch", "Show what happens to a model, as it happens", Watch, history::Watch, history::Watch::augment_args;
+    "deprecate", "Say that a version should no longer be used, or that it may be again", Deprecate, annotate::Deprecate, annotate::Deprecate::augment_args;
+    "archive", "Move a version to the stage `archived`", Archive, stage::Archive, stage::Archive::augment_args;
+    "delete", "Hide a version; its bytes stay for the grace period", Delete, annotate::Delete, annotate::Delete::augment_args;
+    "undelete", "Take a deleted version back", Undelete, annotate::Undelete, annotate::Undelete::augment_args;
+    "tag", "Show or change tags of a model or a version", Tag, annotate::Tag, annotate::Tag::augment_args;
+    "alias", "Show, set or remove aliases", Alias, annotate::Alias, annotate::Alias::augment_args;
+    "describe", "Describe a model or a version", Describe, annotate::Describe, annotate::Describe::augment_args;
+    "amend", "Add or correct metadata, metrics and deployment figures of a version", Amend, annotate::Amend, annotate::Amend::augment_args;
+    "policy", "Show or change rules: who must approve, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
+    "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
+    "completions", "Write completions for a shell", Completions, maintain::Completions, maintain::Completions::augment_args;
 }
 
 #[cfg(test)]

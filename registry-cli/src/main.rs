@@ -59,7 +59,7 @@ fn tell(failure: &Failure, json: bool) -> ExitCode {
     let _ = if json {
         writeln!(stderr, "{}", failure::as_json(kind, &message))
     } else {
-        writeln!(stderr, "{style}error:{style:#} {message}")
+        writeln!(stderr, "{style}error:{style:#} {}", output::harmless(&message))
     };
     ExitCode::from(kind.exit_code())
 }

@@ -89,6 +89,11 @@ impl Paint {
     }
 }
 
+/// Text from outside with nothing in it that a terminal would act on but line feeds.
+pub(crate) fn harmless(text: &str) -> String {
+    text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
+}
+
 /// Text from outside on one line, with nothing in it that a terminal would act on.
 pub(crate) fn one_line(text: &str) -> String {
     let steers = |c: char| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');

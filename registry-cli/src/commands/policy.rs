@@ -19,6 +19,7 @@ use crate::words;
 
 /// What can be done with rules.
 #[derive(Debug, Subcommand)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) enum PolicyCommand {
     /// Show the rules of all models, and those of one
     Show(Show),
