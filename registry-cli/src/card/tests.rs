@@ -128,6 +128,14 @@ fn all_formats_say_the_same() {
 }
 
 #[test]
+fn the_card_of_the_readme_is_read() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    assert_eq!(card("card.toml", text).unwrap().content.metrics.len(), 2);
+}
+
+#[test]
 fn the_order_of_inputs_is_kept() {
     let signature =
         card("card.yaml", "signature: {inputs: {zeta: double, alpha: long}}").unwrap().content.signature;
