@@ -101,7 +101,7 @@ async fn killed_at_200_instants_while_registering_and_promoting() {
         if round % 2 == 0 {
             lines.read_line(&mut acknowledged).unwrap();
         }
-        std::thread::sleep(Duration::from_micros(jitter(round) % 15_000));
+        std::thread::sleep(Duration::from_micros(jitter(round) % 30_000));
         child.kill().unwrap();
         child.wait().unwrap();
         lines.read_to_string(&mut acknowledged).unwrap();
