@@ -141,3 +141,33 @@ struct Body<'a> {
 pub(crate) fn as_json(kind: Kind, message: &str) -> String {
     serde_json::to_string(&Envelope { error: Body { kind, message } }).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use registry_core::storage::{StorageError, StorageErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_storage_does_is_told_apart() {
+        let storage = |kind| StorageError::new(kind, "x");
+        let unknown = StorageErrorKind::Unknown;
+        for (error, code) in [
+            (Error::Unavailable(storage(StorageErrorKind::NotDone)), 6),
+            (Error::PermissionDenied(storage(StorageErrorKind::PermissionDenied)), 6),
+            (Error::OutcomeUnknown { request_id: "r-1".parse().unwrap(), source: storage(unknown) }, 7),
+            (Error::Contention { attempts: 9 }, 5),
+            (Error::CorruptBytes(storage(StorageErrorKind::Corrupt)), 8),
+            (Error::NewerFormat("x".to_owned()), 6),
+        ] {
+            let (kind, message) = Failure::from(error).told().unwrap();
+            assert_eq!(kind.exit_code(), code, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert!(Failure::Output(io::ErrorKind::BrokenPipe.into()).told().is_none());
+        assert!(Failure::Output(io::ErrorKind::StorageFull.into()).told().is_some());
+    }
+}
