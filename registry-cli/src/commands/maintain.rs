@@ -1,0 +1,207 @@
+//! Why this exists: the commands of those who look after a registry: is the record untouched, what can
+//! go, and completions for their shell.
+
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _};
+use registry_core::state::Head;
+use registry_core::{Digest, GarbageOptions, Invalid, ModelName, RegistryExt as _, Revision, VerifyOptions};
+use serde::Serialize;
+
+use crate::card::units;
+use crate::cli::Cli;
+use crate::commands::Session;
+use crate::failure::{Failure, Kind};
+use crate::output::one_line;
+use crate::place::Purpose;
+use crate::words;
+
+/// How many names are read at once.
+const PAGE: usize = 256;
+
+/// `registry verify fraud-detection --bytes`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The models. Default: all
+    models: Vec<ModelName>,
+    /// Also read all bytes of all versions that are not deleted
+    #[arg(long)]
+    bytes: bool,
+    /// A head noted earlier, elsewhere, as `verify` shows it: the log must still hold that commit
+    #[arg(long, value_name = "REVISION@DIGEST", value_parser = noted_head, requires = "models")]
+    against: Option<(Revision, Digest)>,
+}
+
+fn noted_head(text: &str) -> Result<(Revision, Digest), Invalid> {
+    match text.split_once('@') {
+        Some((revision, digest)) => Ok((revision.parse()?, digest.parse()?)),
+        None => Err(Invalid::new("head", text, "expected `REVISION@DIGEST`, for example `7@sha256:…`")),
+    }
+}
+
+/// What was found of a model.
+#[derive(Debug, Serialize)]
+struct Verified {
+    model: ModelName,
+    is_sound: bool,
+    commits: u64,
+    files: u64,
+    bytes: u64,
+    head: Option<Head>,
+    problems: Vec<String>,
+}
+
+/// The answer to `verify`.
+#[derive(Debug, Serialize)]
+struct VerifiedAll {
+    is_sound: bool,
+    models: Vec<Verified>,
+}
+
+impl Verify {
+    pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        if self.against.is_some() && self.models.len() != 1 {
+            let problem = "a head belongs to one model; name exactly that";
+            return Err(Invalid::new("models", self.models.len(), problem).into());
+        }
+        let registry = session.open(Purpose::Read).await?;
+        let mut names = self.models.clone();
+        if names.is_empty() {
+            loop {
+                let page = registry.models(names.last(), PAGE).await?;
+                let is_last = page.len() < PAGE;
+                names.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+        }
+        let options = VerifyOptions { bytes: self.bytes, against: self.against };
+        let mut all = VerifiedAll { is_sound: true, models: Vec::new() };
+        let mut problems = 0_u64;
+        for model in names {
+            let found = registry.verify(&model, options).await?;
+            if found.commits == 0 && found.problems.is_empty() {
+                return Err(registry_core::Rejection::ModelNotFound { model }.into());
+            }
+            problems = problems.saturating_add(found.problems.len() as u64);
+            let verified = Verified {
+                model,
+                is_sound: found.is_sound(),
+                commits: found.commits,
+                files: found.files,
+                bytes: found.bytes,
+                head: found.head,
+                problems: found.problems.iter().map(ToString::to_string).collect(),
+            };
+            all.is_sound &= verified.is_sound;
+            if !session.out.json {
+                self.show(session, &verified)?;
+            }
+            all.models.push(verified);
+        }
+        if session.out.json {
+            session.out.document(&all)?;
+        } else if all.models.is_empty() {
+            session.out.line("there are no models")?;
+        }
+        match problems {
+            0 => Ok(()),
+            _ => {
+                let message = format!("{} found; see above", words::count(problems, "problem", "problems"));
+                Err(Failure::new(Kind::Corrupt, message))
+            }
+        }
+    }
+
+    fn show(&self, session: &mut Session, found: &Verified) -> Result<(), Failure> {
+        let paint = session.out.paint();
+        let verdict = if found.is_sound { paint.good("sound") } else { paint.bad("damaged") };
+        let mut line = format!(
+            "{}: {verdict}, {}",
+            paint.bold(found.model.as_str()),
+            words::count(found.commits, "commit", "commits")
+        );
+        if self.bytes {
+            let files = words::count(found.files, "file", "files");
+            line.push_str(&format!(", {files}, {}", words::bytes(found.bytes)));
+        }
+        session.out.line(line)?;
+        if let Some(head) = &found.head {
+            session.out.line(paint.dim(&format!("  head {}@{}", head.revision, head.digest)))?;
+        }
+        for problem in &found.problems {
+            session.out.line(format!("  {}", paint.bad(&one_line(problem))))?;
+        }
+        Ok(())
+    }
+}
+
+/// `registry gc --grace 30d --dry-run`
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// How long bytes that no version needs are spared; at least one hour
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = units::whole_seconds)]
+    grace: u64,
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The answer to `gc`.
+#[derive(Debug, Serialize)]
+struct Collected {
+    dry_run: bool,
+    /// How many blobs were removed, or would be.
+    removed: u64,
+    /// How many bytes they had.
+    bytes: u64,
+    /// How many blobs are needed.
+    needed: u64,
+    /// How many are not, but are too young.
+    spared: u64,
+    /// The digests of those removed.
+    digests: Vec<Digest>,
+}
+
+impl Gc {
+    pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let options = GarbageOptions { grace: Duration::from_secs(self.grace), dry_run: self.dry_run };
+        let registry = session.open_to_change(self.dry_run).await?;
+        let garbage = registry.collect_garbage(options).await?;
+        let collected = Collected {
+            dry_run: self.dry_run,
+            removed: garbage.removed.len() as u64,
+            bytes: garbage.bytes(),
+            needed: garbage.needed,
+            spared: garbage.spared,
+            digests: garbage.removed.iter().map(|blob| blob.digest).collect(),
+        };
+        if session.out.json {
+            return session.out.document(&collected);
+        }
+        let verb = if self.dry_run { "would remove" } else { "removed" };
+        let blobs = words::count(collected.removed, "blob", "blobs");
+        session.out.line(format!(
+            "{verb} {blobs}, {}; {} needed, {} too young",
+            words::bytes(collected.bytes),
+            collected.needed,
+            collected.spared
+        ))
+    }
+}
+
+/// `registry completions bash > ~/.local/share/bash-completion/completions/registry`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "registry", &mut script);
+        session.out.bytes(&script)
+    }
+}

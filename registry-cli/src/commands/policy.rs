@@ -1,0 +1,240 @@
+//! Why this exists: the rules that a team lives by are data in the log. These commands show and change
+//! them, for all models or for one, whose own rules replace those of the registry stage by stage.
+
+use std::num::NonZeroU32;
+
+use clap::{Args, Subcommand};
+use registry_core::{
+    Actor, ApprovalRule, Invalid, ModelName, Policy, PolicyChange, RegistryExt as _, Scope, Stage, StageRule,
+    Transitions,
+};
+use serde::Serialize;
+
+use crate::card::units;
+use crate::cli::Writing;
+use crate::commands::{Session, tell};
+use crate::failure::Failure;
+use crate::place::Purpose;
+use crate::words;
+
+/// What can be done with rules.
+#[derive(Debug, Subcommand)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) enum PolicyCommand {
+    /// Show the rules of all models, and those of one
+    Show(Show),
+    /// Set what a stage demands
+    Set(Set),
+    /// Remove what was said of a stage
+    Remove(Remove),
+    /// Set or reset the moves between stages
+    Transitions(Moves),
+}
+
+impl PolicyCommand {
+    pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        match self {
+            PolicyCommand::Show(show) => show.run(session).await,
+            PolicyCommand::Set(set) => set.run(session).await,
+            PolicyCommand::Remove(remove) => remove.run(session).await,
+            PolicyCommand::Transitions(moves) => moves.run(session).await,
+        }
+    }
+}
+
+fn scope(model: Option<&ModelName>) -> Scope {
+    model.map_or(Scope::Registry, |model| Scope::Model(model.clone()))
+}
+
+/// `registry policy show fraud-detection`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The model whose own rules are shown too
+    model: Option<ModelName>,
+}
+
+/// The answer to `policy show`.
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// The rules of all models.
+    registry: Policy,
+    /// The model's own, if a model was named.
+    model: Option<Policy>,
+}
+
+impl Show {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let registry = session.open(Purpose::Read).await?;
+        let of_all = (*registry.policy(&Scope::Registry).await?).clone();
+        let own = match &self.model {
+            // A model that is not there has no rules; say so instead of showing none.
+            Some(model) => Some((*registry.model(model).await?.policy).clone()),
+            None => None,
+        };
+        if session.out.json {
+            return session.out.document(&Shown { registry: of_all, model: own });
+        }
+        show_policy(session, "all models", &of_all, "no stage demands approval", "the usual ones")?;
+        match (&self.model, &own) {
+            (Some(model), Some(own)) => {
+                show_policy(session, model.as_str(), own, "no rules of its own", "those of all models")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn show_policy(
+    session: &mut Session,
+    title: &str,
+    policy: &Policy,
+    no_rules: &str,
+    no_moves: &str,
+) -> Result<(), Failure> {
+    let title = session.out.paint().bold(title);
+    session.out.line(title)?;
+    if policy.stages.is_empty() {
+        session.out.line(format!("  {no_rules}"))?;
+    }
+    for (stage, rule) in &policy.stages {
+        session.out.line(format!("  {stage:<12} {}", words::stage_rule(rule)))?;
+    }
+    let moves = words::moves(policy);
+    if policy.transitions.is_none() {
+        return session.out.line(format!("  moves        {no_moves}"));
+    }
+    for line in moves {
+        session.out.line(format!("  moves        {line}"))?;
+    }
+    Ok(())
+}
+
+/// `registry policy set production --approver ada@example.com --approver bob@example.com --quorum 2`
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The stage
+    stage: Stage,
+    /// The model. Default: all models
+    #[arg(long, value_name = "NAME")]
+    model: Option<ModelName>,
+    /// Somebody who may approve, repeatable. Default: anyone who is not excluded
+    #[arg(long, value_name = "WHO")]
+    approver: Vec<Actor>,
+    /// How many different people must approve
+    #[arg(long, value_name = "N", default_value = "1")]
+    quorum: NonZeroU32,
+    /// Let the one who registered the version approve it
+    #[arg(long)]
+    registrant_may_approve: bool,
+    /// Let the one who asked for the promotion approve it
+    #[arg(long)]
+    requester_may_approve: bool,
+    /// How long a request stays open, for example 30d
+    #[arg(long, value_name = "DURATION", value_parser = units::whole_seconds)]
+    expires_after: Option<u64>,
+    /// Demand no approval, also where the registry does
+    #[arg(long, conflicts_with_all = ["approver", "quorum", "registrant_may_approve", "requester_may_approve", "expires_after"])]
+    no_approval: bool,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+impl Set {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let by = self.writing.by()?;
+        let approval = (!self.no_approval).then(|| ApprovalRule {
+            approvers: self.approver.iter().cloned().collect(),
+            quorum: self.quorum,
+            registrant_may_approve: self.registrant_may_approve,
+            requester_may_approve: self.requester_may_approve,
+            expires_after_seconds: self.expires_after,
+        });
+        if let Some(rule) = &approval {
+            let approvers = u32::try_from(rule.approvers.len()).unwrap_or(u32::MAX);
+            if approvers != 0 && approvers < rule.quorum.get() {
+                let problem = format!(
+                    "can never be reached by {}",
+                    words::count(approvers.into(), "approver", "approvers")
+                );
+                return Err(Invalid::new("quorum", rule.quorum, problem).into());
+            }
+            if rule.expires_after_seconds == Some(0) {
+                return Err(Invalid::new("expiry", 0, "must be longer than nothing").into());
+            }
+        }
+        let change = PolicyChange::StageRule { stage: self.stage, rule: Some(StageRule { approval }) };
+        change_policy(session, &by, self.model, change).await
+    }
+}
+
+/// `registry policy remove production --model fraud-detection`
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The stage
+    stage: Stage,
+    /// The model. Default: all models
+    #[arg(long, value_name = "NAME")]
+    model: Option<ModelName>,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+impl Remove {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let by = self.writing.by()?;
+        let change = PolicyChange::StageRule { stage: self.stage, rule: None };
+        change_policy(session, &by, self.model, change).await
+    }
+}
+
+/// `registry policy transitions --allow dev:production --allow production:archived`
+#[derive(Debug, Args)]
+pub(crate) struct Moves {
+    /// A move that is allowed, repeatable; all others are not
+    #[arg(long, value_name = "FROM:TO", value_parser = one_move, required_unless_present = "reset")]
+    allow: Vec<(Stage, Stage)>,
+    /// Go back to the usual moves, or for a model to those of the registry
+    #[arg(long, conflicts_with = "allow")]
+    reset: bool,
+    /// The model. Default: all models
+    #[arg(long, value_name = "NAME")]
+    model: Option<ModelName>,
+    #[command(flatten)]
+    writing: Writing,
+}
+
+fn one_move(text: &str) -> Result<(Stage, Stage), Invalid> {
+    let Some((from, to)) = text.split_once(':') else {
+        return Err(Invalid::new("move", text, "expected `FROM:TO`, for example `staging:production`"));
+    };
+    let (from, to): (Stage, Stage) = (from.parse()?, to.parse()?);
+    if from == to {
+        return Err(Invalid::new("move", text, "leads nowhere"));
+    }
+    Ok((from, to))
+}
+
+impl Moves {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let by = self.writing.by()?;
+        let table = (!self.reset).then(|| Transitions::new(self.allow));
+        change_policy(session, &by, self.model, PolicyChange::Transitions { table }).await
+    }
+}
+
+async fn change_policy(
+    session: &mut Session,
+    by: &registry_core::By,
+    model: Option<ModelName>,
+    change: PolicyChange,
+) -> Result<(), Failure> {
+    // The rules of all models may be the first thing that is written.
+    let purpose = match (&model, by.dry_run) {
+        (_, true) => Purpose::Read,
+        (Some(_), false) => Purpose::Change,
+        (None, false) => Purpose::Begin,
+    };
+    let registry = session.open(purpose).await?;
+    let receipt = registry.change_policy(by, &scope(model.as_ref()), change).await?;
+    tell(session, registry.as_ref(), model.as_ref(), &receipt).await
+}

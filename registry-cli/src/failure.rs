@@ -1,0 +1,173 @@
+//! Why this exists: a script must be able to tell "a rule said no" from "try again later" from "nobody
+//! knows". Every way to fail has one kind here, each kind one word in JSON and one exit code, and
+//! nothing else in this program decides on exit codes.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use registry_core::{Error, Invalid, Rejection, RejectionKind};
+use serde::Serialize;
+
+/// What sort of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// The command line, a card or another input was wrong.
+    Invalid,
+    /// A rule of the registry forbids it.
+    Rejected,
+    /// What was named does not exist.
+    NotFound,
+    /// It clashes with what is there or with what somebody else did.
+    Conflict,
+    /// The storage cannot be used.
+    Unavailable,
+    /// The storage denies access.
+    AccessDenied,
+    /// It may have been written or not.
+    OutcomeUnknown,
+    /// What is stored is not what was written.
+    Corrupt,
+}
+
+impl Kind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Kind::Invalid => 2,
+            Kind::Rejected => 3,
+            Kind::NotFound => 4,
+            Kind::Conflict => 5,
+            Kind::Unavailable | Kind::AccessDenied => 6,
+            Kind::OutcomeUnknown => 7,
+            Kind::Corrupt => 8,
+        }
+    }
+}
+
+/// Shown under `registry --help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  2  usage or invalid input
+  3  rejected by a rule
+  4  not found
+  5  conflict with what is there, or with what somebody else did
+  6  storage unavailable, or access denied
+  7  outcome unknown: send the same request again under the same --request-id
+  8  corrupt: what is stored is not what was written";
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The registry said so.
+    Registry(Error),
+    /// This program said so.
+    Told { kind: Kind, message: String },
+    /// The output could not be written. A closed pipe ends the program quietly.
+    Output(io::Error),
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Failure::Told { kind, message: message.into() }
+    }
+
+    /// A file that the user named could not be used.
+    pub(crate) fn file(path: &Path, problem: impl fmt::Display) -> Self {
+        Invalid::new("file", path.display(), problem.to_string()).into()
+    }
+
+    /// The kind and the message; none if there is nobody left to tell.
+    pub(crate) fn told(&self) -> Option<(Kind, String)> {
+        match self {
+            Failure::Registry(error) => Some((kind_of(error), error.to_string())),
+            Failure::Told { kind, message } => Some((*kind, message.clone())),
+            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Failure::Output(error) => {
+                Some((Kind::Unavailable, format!("the output could not be written: {error}")))
+            }
+        }
+    }
+}
+
+fn kind_of(error: &Error) -> Kind {
+    match error {
+        Error::Rejected(rejection) => match rejection.kind() {
+            RejectionKind::Invalid => Kind::Invalid,
+            RejectionKind::NotFound => Kind::NotFound,
+            RejectionKind::Conflict => Kind::Conflict,
+            _ => Kind::Rejected,
+        },
+        Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
+        Error::Contention { .. } => Kind::Conflict,
+        Error::PermissionDenied(_) => Kind::AccessDenied,
+        Error::CorruptLog(_) | Error::CorruptBytes(_) => Kind::Corrupt,
+        // Unavailable, Open, NewerFormat, and what a later version may add: it cannot be used from here.
+        _ => Kind::Unavailable,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Registry(error)
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Failure::Registry(invalid.into())
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Failure::Registry(rejection.into())
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    kind: Kind,
+    message: &'a str,
+}
+
+/// The failure as a program reads it.
+pub(crate) fn as_json(kind: Kind, message: &str) -> String {
+    serde_json::to_string(&Envelope { error: Body { kind, message } }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_core::storage::{StorageError, StorageErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_storage_does_is_told_apart() {
+        let storage = |kind| StorageError::new(kind, "x");
+        let unknown = StorageErrorKind::Unknown;
+        for (error, code) in [
+            (Error::Unavailable(storage(StorageErrorKind::NotDone)), 6),
+            (Error::PermissionDenied(storage(StorageErrorKind::PermissionDenied)), 6),
+            (Error::OutcomeUnknown { request_id: "r-1".parse().unwrap(), source: storage(unknown) }, 7),
+            (Error::Contention { attempts: 9 }, 5),
+            (Error::CorruptBytes(storage(StorageErrorKind::Corrupt)), 8),
+            (Error::NewerFormat("x".to_owned()), 6),
+        ] {
+            let (kind, message) = Failure::from(error).told().unwrap();
+            assert_eq!(kind.exit_code(), code, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        assert!(Failure::Output(io::ErrorKind::BrokenPipe.into()).told().is_none());
+        assert!(Failure::Output(io::ErrorKind::StorageFull.into()).told().is_some());
+    }
+}

@@ -1,0 +1,325 @@
+//! Why this exists: a log is read by people who were not there. Here every event becomes a sentence,
+//! and every time, size and number takes the one form it has for people. Programs read `view.rs`.
+
+use std::collections::BTreeMap;
+
+use registry_core::event::{ClosedCause, StageCause, StageChanged, VersionRegistered};
+use registry_core::state::Stamp;
+use registry_core::{
+    ApprovalRule, Event, Finite, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Timestamp, Version,
+};
+
+use crate::output::one_line;
+
+/// What requests for promotion were about, by their revision, since decisions name only that.
+pub(crate) type Requests = BTreeMap<Revision, (Version, Stage)>;
+
+/// An instant, to the second, in UTC: `2024-01-15 10:30:00Z`.
+pub(crate) fn time(at: Timestamp) -> String {
+    let text = at.to_string();
+    let seconds = text.split('.').next().unwrap_or(&text);
+    format!("{}Z", seconds.replacen('T', " ", 1))
+}
+
+/// `2024-01-15 10:30:00Z by ada@host`, and why.
+pub(crate) fn stamp(stamp: &Stamp) -> String {
+    let reason = stamp.reason.as_ref().map(|reason| format!(": {}", one_line(reason.as_str())));
+    format!("{} by {}{}", time(stamp.at), stamp.actor, reason.unwrap_or_default())
+}
+
+/// `12 MB`, in powers of ten, with at most one decimal.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 1_000 {
+        return format!("{count} B");
+    }
+    let mut tenths = u128::from(count) * 10;
+    let mut unit = "B";
+    for next in UNITS {
+        // 999.95 and more reads as the next unit.
+        if tenths < 9_999 {
+            break;
+        }
+        tenths = (tenths + 500) / 1_000;
+        unit = next;
+    }
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {unit}"),
+        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
+    }
+}
+
+/// `1 file`, `3 files`.
+pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// A number as short as it can be without loss.
+pub(crate) fn number(value: Finite) -> String {
+    value.get().to_string()
+}
+
+/// `fraud, team=risk`.
+pub(crate) fn tags(tags: &Tags) -> String {
+    let tag = |(key, value): (&registry_core::Key, &String)| {
+        if value.is_empty() { key.to_string() } else { format!("{key}={}", one_line(value)) }
+    };
+    tags.iter().map(tag).collect::<Vec<_>>().join(", ")
+}
+
+/// `a, b and c`.
+pub(crate) fn listed<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.pop() {
+        None => String::new(),
+        Some(last) if items.is_empty() => last,
+        Some(last) => format!("{} and {last}", items.join(", ")),
+    }
+}
+
+/// `30 d`, `12 h`, `90 s`: the largest unit that goes into it.
+pub(crate) fn seconds(seconds: u64) -> String {
+    match seconds {
+        0 => "0 s".to_owned(),
+        days if days % 86_400 == 0 => format!("{} d", days / 86_400),
+        hours if hours % 3_600 == 0 => format!("{} h", hours / 3_600),
+        minutes if minutes % 60 == 0 => format!("{} min", minutes / 60),
+        other => format!("{other} s"),
+    }
+}
+
+/// `2 approvals by ada, bob; not by whom registered it or asked; expires after 30 d`.
+pub(crate) fn rule(rule: &ApprovalRule) -> String {
+    let mut text = count(u64::from(rule.quorum.get()), "approval", "approvals");
+    if rule.approvers.is_empty() {
+        text.push_str(" by anyone");
+    } else {
+        text.push_str(&format!(
+            " by {}",
+            rule.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    match (rule.registrant_may_approve, rule.requester_may_approve) {
+        (true, true) => {}
+        (false, true) => text.push_str("; not by whoever registered it"),
+        (true, false) => text.push_str("; not by whoever asked for it"),
+        (false, false) => text.push_str("; not by whoever registered it or asked for it"),
+    }
+    if let Some(expires) = rule.expires_after_seconds {
+        text.push_str(&format!("; expires after {}", seconds(expires)));
+    }
+    text
+}
+
+/// What a stage demands.
+pub(crate) fn stage_rule(of: &StageRule) -> String {
+    of.approval.as_ref().map_or_else(|| "no approval".to_owned(), rule)
+}
+
+/// The moves of a table: `development → staging, archived`.
+pub(crate) fn moves(policy: &Policy) -> Vec<String> {
+    let Some(table) = &policy.transitions else { return Vec::new() };
+    Stage::ALL
+        .into_iter()
+        .filter_map(|from| {
+            let targets: Vec<&str> = table.targets(from).map(Stage::as_str).collect();
+            (!targets.is_empty()).then(|| format!("{from} → {}", targets.join(", ")))
+        })
+        .collect()
+}
+
+/// An event as a sentence without its subject: `archived v3.0.0, superseded by v3.1.0`.
+pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
+    let asked = |request: &Revision| match requests.get(request) {
+        Some((version, to)) => format!("{version} for {to} (request {request})"),
+        None => format!("request {request}"),
+    };
+    let remark = |comment: &Option<registry_core::Text>| {
+        comment.as_ref().map(|text| format!(": {}", one_line(text.as_str()))).unwrap_or_default()
+    };
+    match event {
+        Event::VersionRegistered(registered) => registration(registered),
+        Event::StageChanged(change) => stage_change(change),
+        Event::PromotionRequested(promotion) => {
+            let needed = count(u64::from(promotion.rule.quorum.get()), "approval", "approvals");
+            let by_choice = if promotion.by_choice { ", by choice" } else { "" };
+            format!(
+                "asked to promote {} from {} to {}: {needed} needed{by_choice}",
+                promotion.version, promotion.from, promotion.to
+            )
+        }
+        Event::PromotionApproved { request, meaning, comment } => {
+            let meaning = meaning.as_ref().map(|text| format!(" as {}", one_line(text.as_str())));
+            format!("approved {}{}{}", asked(request), meaning.unwrap_or_default(), remark(comment))
+        }
+        Event::PromotionRejected { request, comment } => {
+            format!("objected to {}{}", asked(request), remark(comment))
+        }
+        Event::DecisionWithdrawn { request } => format!("took back the decision on {}", asked(request)),
+        Event::PromotionClosed { request, cause } => {
+            let because = match cause {
+                ClosedCause::Withdrawn => "withdrawn",
+                ClosedCause::Expired => "its time ran out",
+                _ => "no longer valid",
+            };
+            format!("closed the request to promote {}: {because}", asked(request))
+        }
+        Event::ApprovalOverridden { version, to, .. } => {
+            format!("bypassed the approval of {version} for {to} in an emergency")
+        }
+        Event::RolledBack(done) => {
+            let forced = if done.forced { ", by force although clients break" } else { "" };
+            format!("rolled back from {} to {}{forced}", done.from, done.to)
+        }
+        Event::Quarantined { version } => format!("quarantined {version}"),
+        Event::QuarantineLifted { version } => format!("lifted the quarantine of {version}"),
+        Event::Deprecated { version, superseded_by, end_of_life } => {
+            let mut text = format!("deprecated {version}");
+            if let Some(successor) = superseded_by {
+                text.push_str(&format!(", superseded by {successor}"));
+            }
+            if let Some(end) = end_of_life {
+                text.push_str(&format!(", end of life {}", end.date()));
+            }
+            text
+        }
+        Event::DeprecationLifted { version } => format!("lifted the deprecation of {version}"),
+        Event::VersionDeleted { version } => format!("deleted {version}"),
+        Event::VersionRestored { version } => format!("undeleted {version}"),
+        Event::AliasSet { alias, version, previous: None } => format!("pointed alias {alias} to {version}"),
+        Event::AliasSet { alias, version, previous: Some(previous) } => {
+            format!("pointed alias {alias} to {version} (was {previous})")
+        }
+        Event::AliasRemoved { alias, previous } => format!("removed alias {alias} (was {previous})"),
+        Event::TagsChanged { version, set, removed } => {
+            let of = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+            let mut parts = Vec::new();
+            if !set.is_empty() {
+                parts.push(format!("tagged{of} {}", tags(set)));
+            }
+            if !removed.is_empty() {
+                parts.push(format!(
+                    "removed from{} tags {}",
+                    if of.is_empty() { " the" } else { &of },
+                    listed(removed)
+                ));
+            }
+            parts.join("; ")
+        }
+        Event::DescriptionChanged { version, description } => {
+            let of = version.as_ref().map_or_else(|| "the model".to_owned(), ToString::to_string);
+            match description {
+                Some(text) => format!("described {of}: {}", one_line(text.as_str())),
+                None => format!("removed the description of {of}"),
+            }
+        }
+        Event::Amended(amended) => {
+            let mut parts = Vec::new();
+            if amended.metadata != registry_core::Metadata::default() {
+                parts.push("metadata".to_owned());
+            }
+            if !amended.metrics.is_empty() {
+                parts.push(format!("metrics {}", listed(amended.metrics.keys())));
+            }
+            if amended.deployment != registry_core::Deployment::default() {
+                parts.push("deployment figures".to_owned());
+            }
+            format!("amended {}: {}", amended.version, parts.join("; "))
+        }
+        Event::PolicyChanged { change } => policy_change(change),
+        other => other.kind().replace('_', " "),
+    }
+}
+
+fn registration(registered: &VersionRegistered) -> String {
+    let files = &registered.content.artifacts;
+    let mut text = format!("registered {}", registered.version);
+    if !files.is_empty() {
+        let many = count(u64::try_from(files.len()).unwrap_or(u64::MAX), "file", "files");
+        text.push_str(&format!(", {many}, {}", bytes(files.size())));
+    }
+    if let Some(baseline) = &registered.numbering.baseline {
+        match registered.numbering.required {
+            Some(bump) => text.push_str(&format!("; against {baseline} the changes are {bump}")),
+            None => text.push_str(&format!("; against {baseline} the signatures could not be compared")),
+        }
+    }
+    if let Some(reason) = &registered.numbering.overridden {
+        text.push_str(&format!("; a smaller step was allowed: {}", one_line(reason.as_str())));
+    }
+    text
+}
+
+fn stage_change(change: &StageChanged) -> String {
+    let StageChanged { version, from, to, cause, .. } = change;
+    match cause {
+        StageCause::Superseded { by } => format!("archived {version}, superseded by {by}"),
+        StageCause::RolledBack { .. } => format!("took {version} out of production"),
+        StageCause::Rollback { .. } => format!("put {version} back into production"),
+        StageCause::Promotion { approvals, .. } => {
+            let verb = match to {
+                Stage::Archived => format!("archived {version} (was in {from})"),
+                Stage::Staging | Stage::Production if from < to => {
+                    format!("promoted {version} from {from} to {to}")
+                }
+                _ => format!("moved {version} from {from} to {to}"),
+            };
+            if approvals.is_empty() {
+                return verb;
+            }
+            format!("{verb}, approved by {}", listed(approvals.iter().map(|approval| &approval.actor)))
+        }
+        _ => format!("moved {version} from {from} to {to}"),
+    }
+}
+
+fn policy_change(change: &PolicyChange) -> String {
+    match change {
+        PolicyChange::StageRule { stage, rule: Some(rule) } => {
+            format!("set the rule for {stage}: {}", stage_rule(rule))
+        }
+        PolicyChange::StageRule { stage, rule: None } => format!("removed the rule for {stage}"),
+        PolicyChange::Transitions { table: Some(table) } => {
+            let policy = Policy { transitions: Some(table.clone()), ..Policy::default() };
+            format!("set the moves between stages: {}", moves(&policy).join("; "))
+        }
+        PolicyChange::Transitions { table: None } => "reset the moves between stages".to_owned(),
+        _ => "changed a policy".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_at_most_one_decimal() {
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1 kB"),
+            (1_050, "1.1 kB"),
+            (12_000_000, "12 MB"),
+            (999_999, "1 MB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn times_are_to_the_second() {
+        assert_eq!(time("2024-01-15T10:30:00.123456Z".parse().unwrap()), "2024-01-15 10:30:00Z");
+    }
+
+    #[test]
+    fn lists_read_like_prose() {
+        assert_eq!(listed(["a", "b", "c"]), "a, b and c");
+        assert_eq!(listed(["a"]), "a");
+    }
+
+    #[test]
+    fn durations_take_the_largest_unit() {
+        assert_eq!([seconds(2_592_000), seconds(5_400), seconds(61)], ["30 d", "90 min", "61 s"]);
+    }
+}
