@@ -434,6 +434,14 @@ impl ModelState {
         self.versions.values()
     }
 
+    /// The versions up to this one, itself included if it is there, in ascending order.
+    pub(crate) fn versions_up_to(
+        &self,
+        last: &Version,
+    ) -> impl DoubleEndedIterator<Item = &Arc<VersionState>> {
+        self.versions.range(..=last.clone()).map(|(_, state)| state)
+    }
+
     /// The versions in staging, in ascending order.
     pub fn staging(&self) -> impl Iterator<Item = &Version> {
         self.staging.iter()

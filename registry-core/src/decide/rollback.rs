@@ -2,7 +2,6 @@
 //! production that cannot serve, and must not surprise clients: going back from a version to an
 //! older one is itself a question of compatibility, for clients that have adapted to the newer one.
 
-use crate::compat;
 use crate::event::{Event, RolledBack, StageCause, StageChanged};
 use crate::rejection::Rejection;
 use crate::stage::Stage;
@@ -22,8 +21,8 @@ impl<'a> Rules<'a> {
             Some(version) => (self.named_target(present, version)?, Vec::new()),
             None => self.previous_good()?,
         };
-        let (findings, _) = going_back(&present.content, &target.content);
-        let breaks = !compat::is_rollback_safe(&findings);
+        let (findings, safe) = going_back(&present.content, &target.content);
+        let breaks = safe == Some(false);
         if breaks && !force {
             return Err(Rejection::RollbackBreaksClients {
                 from: present.version.clone(),
