@@ -339,7 +339,7 @@ mod tests {
         for path in ["model.pkl", "a/b/c.bin", ".hidden", "a..b", "…", "a b/c d"] {
             assert_eq!(path.parse::<ArtifactPath>().unwrap().as_str(), path);
         }
-        for alias in ["champion", "v3a", "prod-eu", "3-x"] {
+        for alias in ["champion", "v3a", "prod-eu", "x-3"] {
             assert!(alias.parse::<AliasName>().is_ok(), "{alias}");
         }
     }

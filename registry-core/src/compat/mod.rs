@@ -19,7 +19,7 @@
 //! | fixed dimension → free | minor | major |
 //! | free dimension → fixed | major | minor |
 //! | fixed dimension → another; another rank | major | major |
-//! | rename | major ³ | major ³ |
+//! | rename a required field | major ³ | major ³ |
 //! | reorder named fields | patch | patch |
 //! | reorder unnamed fields | major | major |
 //! | more categories, wider range, may be null, takes extra fields | minor | major |
