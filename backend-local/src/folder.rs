@@ -168,7 +168,9 @@ fn sync_folder(folder: &Path) -> Result<(), StorageError> {
 
 fn failed(doing: &str, path: &Path, error: io::Error) -> StorageError {
     let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StorageErrorKind::PermissionDenied,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StorageErrorKind::PermissionDenied
+        }
         _ => StorageErrorKind::NotDone,
     };
     StorageError::with_source(kind, format!("{doing} {} failed", path.display()), error)
@@ -287,7 +289,8 @@ impl ArtifactStore for FolderArtifacts {
         if let Some(expected) = source.size()
             && expected != blob.size
         {
-            let message = format!("the source gave {} bytes instead of {expected}: it changed meanwhile", blob.size);
+            let message =
+                format!("the source gave {} bytes instead of {expected}: it changed meanwhile", blob.size);
             return Err(StorageError::new(StorageErrorKind::NotDone, message));
         }
         incoming.file = Some(file);

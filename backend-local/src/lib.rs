@@ -81,8 +81,7 @@ impl Options {
     /// Opens the registry in `folder`.
     pub fn open(self, folder: impl AsRef<Path>) -> Result<LocalRegistry, Error> {
         let folder = folder.as_ref();
-        let refused =
-            |problem: String| Error::Open { location: folder.display().to_string(), problem };
+        let refused = |problem: String| Error::Open { location: folder.display().to_string(), problem };
         let database = folder.join("registry.db");
         let exists = database.try_exists().map_err(|error| refused(error.to_string()))?;
         if !exists {

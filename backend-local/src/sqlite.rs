@@ -218,9 +218,8 @@ fn immutable_uri(path: &Path) -> PathBuf {
 }
 
 fn open_writable(path: &Path, options: &Options) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = connect(path, flags, options.busy_timeout)?;
     let synchronous = match options.synchronous {
         Synchronous::Full => "FULL",
@@ -274,9 +273,14 @@ fn check_layout(connection: &Connection) -> Result<(), StorageError> {
         Some(LAYOUT) => Ok(()),
         Some(newer) if LAYOUT < newer => Err(StorageError::new(
             StorageErrorKind::NewerFormat,
-            format!("`registry.db` has layout {newer}, but this library reads layouts up to {LAYOUT}; upgrade it"),
+            format!(
+                "`registry.db` has layout {newer}, but this library reads layouts up to {LAYOUT}; upgrade it"
+            ),
         )),
-        _ => Err(StorageError::new(StorageErrorKind::Corrupt, "`registry.db` is not the database of a registry")),
+        _ => Err(StorageError::new(
+            StorageErrorKind::Corrupt,
+            "`registry.db` is not the database of a registry",
+        )),
     }
 }
 
@@ -372,7 +376,9 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
         Job::Append(record, _) => record,
         Job::Checkpoint(stream, kind, body, _) => {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO checkpoints (stream, kind, body) VALUES (?1, ?2, ?3)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO checkpoints (stream, kind, body) VALUES (?1, ?2, ?3)",
+                )?
                 .execute(params![stream.to_string(), kind.as_str(), &body[..]])?;
             return Ok(Append::Written);
         }
@@ -399,7 +405,8 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
             .prepare_cached("INSERT OR IGNORE INTO streams (kind, name) VALUES (?1, ?2)")?
             .execute(params![record.stream.kind().as_str(), stream])?;
     }
-    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO terms (term, stream) VALUES (?1, ?2)")?;
+    let mut insert =
+        connection.prepare_cached("INSERT OR IGNORE INTO terms (term, stream) VALUES (?1, ?2)")?;
     for term in &record.terms {
         insert.execute(params![term.as_str(), stream])?;
     }
@@ -414,11 +421,9 @@ fn failed(doing: &str, error: rusqlite::Error) -> StorageError {
 fn classified(otherwise: StorageErrorKind, doing: &str, error: &rusqlite::Error) -> StorageError {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StorageErrorKind::Corrupt,
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied)
-            if otherwise == StorageErrorKind::NotDone =>
-        {
-            StorageErrorKind::PermissionDenied
-        }
+        Some(
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied,
+        ) if otherwise == StorageErrorKind::NotDone => StorageErrorKind::PermissionDenied,
         _ => otherwise,
     };
     let hint = match error.sqlite_error_code() {
@@ -437,7 +442,12 @@ impl CommitLog for SqliteLog {
         self.submit(|reply| Job::Append(Box::new(record.clone()), reply)).await
     }
 
-    async fn read(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<StoredRecord>, StorageError> {
+    async fn read(
+        &self,
+        stream: &Stream,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
         let rows = self.query(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT revision, body FROM commits WHERE stream = ?1 AND ?2 <= revision ORDER BY revision LIMIT ?3",
@@ -452,8 +462,9 @@ impl CommitLog for SqliteLog {
         rows.into_iter()
             .map(|(revision, body)| {
                 let number = u64::try_from(revision).unwrap_or(0);
-                let revision = Revision::new(number)
-                    .map_err(|error| StorageError::with_source(StorageErrorKind::Corrupt, "reading a commit", error))?;
+                let revision = Revision::new(number).map_err(|error| {
+                    StorageError::with_source(StorageErrorKind::Corrupt, "reading a commit", error)
+                })?;
                 Ok(StoredRecord { revision, body: body.into() })
             })
             .collect()
@@ -497,17 +508,30 @@ impl CommitLog for SqliteLog {
             .iter()
             .map(|name| {
                 name.parse().map_err(|error| {
-                    StorageError::with_source(StorageErrorKind::Corrupt, "reading the names of streams", error)
+                    StorageError::with_source(
+                        StorageErrorKind::Corrupt,
+                        "reading the names of streams",
+                        error,
+                    )
                 })
             })
             .collect()
     }
 
-    async fn save_checkpoint(&self, stream: &Stream, kind: CheckpointKind, body: Bytes) -> Result<(), StorageError> {
+    async fn save_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+        body: Bytes,
+    ) -> Result<(), StorageError> {
         self.submit(|reply| Job::Checkpoint(stream.clone(), kind, body, reply)).await
     }
 
-    async fn load_checkpoint(&self, stream: &Stream, kind: CheckpointKind) -> Result<Option<Bytes>, StorageError> {
+    async fn load_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+    ) -> Result<Option<Bytes>, StorageError> {
         self.query(|connection| {
             connection
                 .prepare_cached("SELECT body FROM checkpoints WHERE stream = ?1 AND kind = ?2")?

@@ -47,7 +47,8 @@ fn scan_folder(root: &Path, folder: &Path, files: &mut Vec<ScannedFile>) -> Resu
             continue;
         }
         if kind.is_symlink() {
-            let target = path.canonicalize().map_err(|error| refused(&path, format!("is a broken link: {error}")))?;
+            let target =
+                path.canonicalize().map_err(|error| refused(&path, format!("is a broken link: {error}")))?;
             if !target.starts_with(root) {
                 return Err(refused(&path, "is a link that leads out of the folder"));
             }

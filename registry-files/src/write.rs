@@ -126,16 +126,19 @@ fn descriptions(version: &VersionState) -> Result<Vec<(ArtifactPath, String)>, E
         tags: &content.tags,
         description: &content.description,
     };
-    let unwritable = |what: &'static str, error: String| Error::from(Invalid::new(what, &version.version, error));
+    let unwritable =
+        |what: &'static str, error: String| Error::from(Invalid::new(what, &version.version, error));
     let json = |what, value: serde_json::Result<String>| {
         value.map(|text| text + "\n").map_err(|error| unwritable(what, error.to_string()))
     };
-    let mut files = vec![("metadata.json".parse()?, json("metadata", serde_json::to_string_pretty(&metadata))?)];
+    let mut files =
+        vec![("metadata.json".parse()?, json("metadata", serde_json::to_string_pretty(&metadata))?)];
     if let Some(signature) = &content.signature {
         files.push(("signature.json".parse()?, json("signature", serde_json::to_string_pretty(signature))?));
     }
     if let Some(features) = &content.features {
-        let text = serde_saphyr::to_string(features).map_err(|error| unwritable("features", error.to_string()))?;
+        let text =
+            serde_saphyr::to_string(features).map_err(|error| unwritable("features", error.to_string()))?;
         files.push(("features.yaml".parse()?, text));
     }
     files.extend(content.environment.iter().map(|file| (file.name().clone(), file.text().to_owned())));

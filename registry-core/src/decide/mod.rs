@@ -11,6 +11,8 @@ mod approval;
 mod promotion;
 mod registration;
 mod rollback;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

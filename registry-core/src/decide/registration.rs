@@ -87,7 +87,11 @@ impl<'a> Rules<'a> {
     /// numbers that were used and deleted.
     fn first_number(&self, least: Option<Bump>) -> Result<Version, Rejection> {
         let Some(highest) = self.state.versions().next_back() else {
-            return Ok(if least == Some(Bump::Major) { Version::new(1, 0, 0) } else { Version::new(0, 1, 0) });
+            return Ok(if least == Some(Bump::Major) {
+                Version::new(1, 0, 0)
+            } else {
+                Version::new(0, 1, 0)
+            });
         };
         next_in_line(&highest.version, least.unwrap_or(Bump::Minor), self.state)
             .ok_or_else(|| Rejection::VersionOverflow { baseline: highest.version.clone() })
