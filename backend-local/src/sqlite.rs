@@ -121,7 +121,8 @@ enum Job {
 }
 
 impl SqliteLog {
-    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, StorageError> {
+    /// Opens the database at `path`, and makes it if it is not there and may be made.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, StorageError> {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let writer = if options.read_only {
             None

@@ -6,7 +6,7 @@
 //! | the log says | what it may mean | what the engine does |
 //! |---|---|---|
 //! | written | it is | done |
-//! | slot taken | another writer's commit, or our own after a lost reply | reads on and looks for the request's own id; if it is not there, decides anew on the fresh state |
+//! | slot taken | another writer's commit; or our own, after a lost reply; or nothing (S3's 409) | reads on and looks for the request's own id; if another commit is there, decides anew on the fresh state; if the slot is empty, fills it |
 //! | unknown | it landed, or it never will, or it will later | reads on; if the slot is still empty, fills it **with the very same record**, so that a late landing changes nothing; gives up as `OutcomeUnknown`, never as failed |
 //! | surely not done | it is not | tries again a few times, then fails as `Unavailable` (or as unknown, if an earlier attempt is still in doubt) |
 //!
@@ -385,18 +385,25 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         Receipt { request_id: id, outcome: Outcome::Committed(recorded), state }
     }
 
-    async fn repeated(
+    /// The request was fulfilled: by an attempt of ours whose reply was lost, or by an earlier call.
+    async fn fulfilled_before(
         &self,
         stream: &Stream,
         revision: Revision,
         state: Arc<ModelState>,
         id: RequestId,
+        attempted: &[Digest],
     ) -> Result<Receipt, Error> {
         let recorded = self.history(stream, revision, 1).await?;
-        match recorded.into_iter().next() {
-            Some(recorded) => Ok(Receipt { request_id: id, outcome: Outcome::Repeated(recorded), state }),
-            None => Err(DecodeError::missing(stream, revision).into()),
-        }
+        let Some(recorded) = recorded.into_iter().next() else {
+            return Err(DecodeError::missing(stream, revision).into());
+        };
+        let outcome = if attempted.contains(&recorded.digest) {
+            Outcome::Committed(recorded)
+        } else {
+            Outcome::Repeated(recorded)
+        };
+        Ok(Receipt { request_id: id, outcome, state })
     }
 
     /// Waits a little, longer after each attempt, and not as long as others do.
@@ -406,6 +413,10 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         let wait_us = ceiling_us / 2 + random % (ceiling_us / 2 + 1);
         self.clock.sleep(Duration::from_micros(wait_us)).await;
     }
+}
+
+fn taken() -> StorageError {
+    StorageError::new(StorageErrorKind::Unknown, "the slot is said to be taken, and the log cannot be read")
 }
 
 /// Checks that a commit follows the one before it.
@@ -439,31 +450,43 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
         let mut bytes = BTreeMap::new();
         let mut blobs_checked = false;
         let mut in_doubt: Option<InDoubt> = None;
+        let mut attempted: Vec<Digest> = Vec::new();
         let (mut races, mut failures) = (0_u32, 0_u32);
         loop {
             // Both reads at once: on a network they cost one round trip.
             let loaded = try_join(self.load(stream, &slot, true), self.registry_policy(stream)).await;
-            let (state, registry) = match loaded {
-                Ok(loaded) => loaded,
-                Err(error) => {
-                    return Err(match in_doubt {
-                        Some(InDoubt { error, .. }) => {
-                            Error::OutcomeUnknown { request_id: id, source: error }
-                        }
-                        None => error,
-                    });
+            let (state, registry) = match (loaded, in_doubt) {
+                (Ok(loaded), doubt) => {
+                    in_doubt = doubt;
+                    loaded
+                }
+                (Err(error), None) => return Err(error),
+                // Something of ours may be in the log that cannot be read now.
+                (Err(_), Some(doubt)) => {
+                    failures += 1;
+                    if FAILURES_MAX <= failures {
+                        return Err(Error::OutcomeUnknown { request_id: id, source: doubt.error });
+                    }
+                    in_doubt = Some(doubt);
+                    self.back_off(failures).await;
+                    continue;
                 }
             };
             if let Some(done) = state.fulfilled(&id) {
                 if done.digest != digest {
                     return Err(Rejection::RequestIdReused { id, revision: done.revision }.into());
                 }
-                return self.repeated(stream, done.revision, state, id).await;
+                return self.fulfilled_before(stream, done.revision, state, id, &attempted).await;
             }
             // A slot that another commit has filled is closed for ours for good.
             in_doubt = in_doubt.filter(|doubt| state.revision() < Some(doubt.attempt.commit.revision));
 
             let attempt = match &in_doubt {
+                Some(doubt) if RACES_MAX <= races => {
+                    let source = StorageError::new(doubt.error.kind, doubt.error.to_string());
+                    return Err(Error::OutcomeUnknown { request_id: id, source });
+                }
+                None if RACES_MAX <= races => return Err(Error::Contention { attempts: races }),
                 Some(doubt) => doubt.attempt.clone(),
                 None => {
                     if let Some(expected) = request.by.expected
@@ -488,16 +511,13 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                     attempt
                 }
             };
+            attempted.push(attempt.digest);
             match self.log.append(&attempt.record).await {
                 Ok(Append::Written) => return Ok(self.committed(&slot, state, attempt, id).await),
                 Ok(Append::SlotTaken) => {
                     races += 1;
-                    if RACES_MAX <= races {
-                        return Err(match in_doubt {
-                            Some(doubt) => Error::OutcomeUnknown { request_id: id, source: doubt.error },
-                            None => Error::Contention { attempts: races },
-                        });
-                    }
+                    // By whom, only the log can tell; perhaps by this very record.
+                    in_doubt.get_or_insert_with(|| InDoubt { attempt, error: taken() });
                 }
                 Err(error) => {
                     failures += 1;

@@ -15,7 +15,8 @@ pub enum Error {
     /// A rule refused. Nothing was written; asking again will not help until something changes.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The storage could not be used. Surely nothing was written; trying again may help.
+    /// The storage could not be used. Surely this call wrote nothing; trying again may help. (What an
+    /// earlier call under the same request id did, this error does not say.)
     #[error("the storage is not available; nothing was written: {0}")]
     Unavailable(#[source] StorageError),
     /// Nobody can tell yet whether the commit was written. Send the same request again under the same

@@ -5,7 +5,9 @@
 //! Storage is chosen when the registry is opened; the rules are here, written once.
 //!
 //! ```
-//! use registry_core::{By, Content, ModelName, PromoteOptions, Registration, RegistryExt, Selector, Stage, Upload};
+//! use registry_core::{
+//!     By, Content, ModelName, PromoteOptions, Registration, RegistryExt, Selector, Stage, Upload, Version,
+//! };
 //!
 //! # async fn life() -> Result<(), registry_core::Error> {
 //! let registry = registry_core::in_memory();
@@ -14,12 +16,11 @@
 //!
 //! let weights = bytes::Bytes::from_static(b"the bytes of the model");
 //! let upload = Upload { path: "model.bin".parse()?, source: &weights };
-//! let version = "v1".parse()?;
-//! registry.register(&alice, &fraud, Registration::new(version, Content::default()), &[upload]).await?;
+//! let v1: Version = "v1".parse()?;
+//! registry.register(&alice, &fraud, Registration::new(v1.clone(), Content::default()), &[upload]).await?;
 //!
-//! let version = "v1".parse()?;
-//! registry.promote(&alice, &fraud, &version, Stage::Staging, PromoteOptions::default()).await?;
-//! registry.promote(&alice, &fraud, &version, Stage::Production, PromoteOptions::default()).await?;
+//! registry.promote(&alice, &fraud, &v1, Stage::Staging, PromoteOptions::default()).await?;
+//! registry.promote(&alice, &fraud, &v1, Stage::Production, PromoteOptions::default()).await?;
 //!
 //! let live = registry.get(&fraud, &Selector::PRODUCTION).await?;
 //! assert_eq!(live.version.to_string(), "v1.0.0");

@@ -37,6 +37,14 @@ struct LogInner {
     checkpoints: BTreeMap<(String, &'static str), Bytes>,
 }
 
+impl MemoryLog {
+    /// Replaces a stored record by other bytes, as failing storage would. For tests of what readers
+    /// make of it.
+    pub fn damage(&self, stream: &Stream, revision: Revision, body: Bytes) {
+        locked(&self.inner).records.insert((stream.to_string(), revision), body);
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -158,9 +158,8 @@ impl Connectors {
                 options: BTreeMap::new(),
             },
         };
-        let serves =
-            |connector: &&Box<dyn Connector>| connector.schemes().contains(&location.scheme.as_str());
-        match self.connectors.iter().find(serves) {
+        let scheme = location.scheme.as_str();
+        match self.connectors.iter().find(|connector| connector.schemes().contains(&scheme)) {
             Some(connector) => connector.open(location).await,
             None => {
                 let known = self.schemes().join(", ");

@@ -1,0 +1,600 @@
+//! The cases about the registry as a whole, over a backend's log and store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::{Candidate, Damage, Handle};
+use crate::command::{By, Command, Request};
+use crate::content::{Content, Metric};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::ext::{PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
+use crate::garbage::GarbageOptions;
+use crate::name::ModelName;
+use crate::policy::{ApprovalRule, StageRule};
+use crate::query::Query;
+use crate::registry::{Need, Outcome, Registry};
+use crate::rejection::Rejection;
+use crate::selector::Selector;
+use crate::stage::Stage;
+use crate::state::ModelState;
+use crate::storage::{ArtifactStore, CheckpointKind, CommitLog};
+use crate::stream::{Revision, Stream};
+use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
+use crate::verify::{Problem, VerifyOptions};
+use crate::version::Version;
+
+type Registered = Arc<Engine<dyn CommitLog, dyn ArtifactStore>>;
+
+fn by(actor: &str) -> By {
+    By::new(actor.parse().unwrap())
+}
+
+fn name(text: &str) -> ModelName {
+    text.parse().unwrap()
+}
+
+fn version(text: &str) -> Version {
+    text.parse().unwrap()
+}
+
+fn stream(model: &ModelName) -> Stream {
+    Stream::Model(model.clone())
+}
+
+/// A version with one file that holds its number.
+async fn register(
+    registry: &Registered,
+    model: &ModelName,
+    number: &str,
+) -> Result<Arc<crate::VersionState>, Error> {
+    let bytes = Bytes::from(format!("the weights of {model} {number}"));
+    let upload = Upload { path: "model.bin".parse().unwrap(), source: &bytes };
+    let registration = Registration::new(version(number), Content::default());
+    Ok(registry.register(&by("trainer"), model, registration, &[upload]).await?.version)
+}
+
+async fn promote(registry: &Registered, model: &ModelName, number: &str, stages: &[Stage]) {
+    for stage in stages {
+        let options = PromoteOptions::default();
+        let done = registry.promote(&by("alice"), model, &version(number), *stage, options).await.unwrap();
+        assert!(done.is_done());
+    }
+}
+
+const TO_PRODUCTION: [Stage; 2] = [Stage::Staging, Stage::Production];
+
+async fn in_production(registry: &Registered, model: &ModelName) -> Option<Version> {
+    registry.get(model, &Selector::PRODUCTION).await.ok().map(|found| found.version.clone())
+}
+
+/// Register, approve, promote, improve, roll back, deprecate, delete, look back.
+pub async fn a_whole_life(candidate: &dyn Candidate) {
+    let registry = candidate.open().await.registry();
+    let model = name("fraud-detection");
+    register(&registry, &model, "v3.0.0").await.unwrap();
+    promote(&registry, &model, "v3.0.0", &TO_PRODUCTION).await;
+
+    let rule = ApprovalRule::one_of(["bob".parse().unwrap()]);
+    let rule = StageRule { approval: Some(rule) };
+    registry.set_stage_rule(&by("admin"), &Scope::Registry, Stage::Production, Some(rule)).await.unwrap();
+
+    register(&registry, &model, "v3.1.0").await.unwrap();
+    promote(&registry, &model, "v3.1.0", &[Stage::Staging]).await;
+    let v31 = version("v3.1.0");
+    let options = PromoteOptions::default();
+    let asked = registry.promote(&by("alice"), &model, &v31, Stage::Production, options).await.unwrap();
+    assert!(matches!(asked, Promotion::Pending { approvals_missing: 1, .. }));
+    assert_eq!(in_production(&registry, &model).await, Some(version("v3.0.0")));
+    let refused = registry.approve(&by("alice"), &model, &v31, None, None, None).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::NotAnApprover { .. })), "{refused}");
+    let approved = registry.approve(&by("bob"), &model, &v31, None, None, None).await.unwrap();
+    let Promotion::Done { superseded, .. } = approved else { panic!("{approved:?}") };
+    assert_eq!(superseded, Some(version("v3.0.0")));
+
+    // Another process sees it, and rolls back.
+    let other = candidate.open().await.registry();
+    assert_eq!(in_production(&other, &model).await, Some(v31.clone()));
+    let back =
+        other.rollback(&by("carol").because("false positives".parse().unwrap()), &model, None, false).await;
+    assert_eq!(back.unwrap().to, version("v3.0.0"));
+    let live = registry.get(&model, &Selector::PRODUCTION).await.unwrap();
+    assert_eq!(live.version, version("v3.0.0"));
+    let file = live.artifact(&"model.bin".parse().unwrap()).unwrap();
+    let bytes = registry.read(file, 1_000).await.unwrap();
+    assert_eq!(bytes, Bytes::from("the weights of fraud-detection v3.0.0"));
+    let again = registry.promote(&by("alice"), &model, &v31, Stage::Staging, PromoteOptions::default()).await;
+    assert!(matches!(again.unwrap_err().rejection(), Some(Rejection::IsQuarantined { .. })));
+
+    let reason = by("alice").because("superseded".parse().unwrap());
+    registry.deprecate(&reason, &model, &v31, Some(&version("v3.0.0")), None).await.unwrap();
+    let warned = other.get(&model, &Selector::Version(v31.clone())).await.unwrap();
+    assert_eq!(warned.warnings().len(), 2, "{:?}", warned.warnings());
+    let refused = registry.delete(&by("alice"), &model, &version("v3.0.0")).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::InProduction { .. })), "{refused}");
+    registry.delete(&by("alice"), &model, &v31).await.unwrap();
+    registry.undelete(&by("alice"), &model, &v31).await.unwrap();
+
+    let sound = other.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
+    assert!(sound.is_sound(), "{:?}", sound.problems);
+    assert_eq!(sound.files, 2);
+    let replayed =
+        other.model_at(&model, SystemClock.now().saturating_add(Duration::from_secs(60))).await.unwrap();
+    assert_eq!(replayed, *registry.model(&model).await.unwrap());
+}
+
+/// Eight writers through four handles: every commit is there once.
+pub async fn many_writers_lose_nothing(candidate: &dyn Candidate) {
+    const WRITERS: usize = 8;
+    const EACH: usize = 25;
+    let mut handles = Vec::new();
+    for _ in 0..4 {
+        handles.push(candidate.open().await.registry());
+    }
+    let model = name("contended");
+    register(&handles[0], &model, "1.0.0").await.unwrap();
+    let writers = (0..WRITERS).map(|writer| {
+        let registry = Arc::clone(&handles[writer % handles.len()]);
+        let model = model.clone();
+        async move {
+            for number in 0..EACH {
+                let key = format!("w{writer}-n{number}").parse().unwrap();
+                let set = [(key, String::new())].into();
+                let by = by(&format!("writer-{writer}"));
+                let receipt = registry.change_tags(&by, &model, None, set, Vec::new()).await.unwrap();
+                assert!(matches!(receipt.outcome, Outcome::Committed(_)));
+            }
+        }
+    });
+    join_all(writers).await;
+    let state = candidate.open().await.registry().model(&model).await.unwrap();
+    assert_eq!(state.tags.len(), WRITERS * EACH);
+    assert_eq!(state.revision().unwrap().get(), (WRITERS * EACH + 1) as u64);
+}
+
+/// One version in production at every revision, whoever races.
+pub async fn racers_for_production_end_with_one(candidate: &dyn Candidate) {
+    let model = name("raced");
+    let handles = [candidate.open().await.registry(), candidate.open().await.registry()];
+    let numbers: Vec<String> = (1..=6).map(|number| format!("v{number}.0.0")).collect();
+    for number in &numbers {
+        register(&handles[0], &model, number).await.unwrap();
+        promote(&handles[0], &model, number, &[Stage::Staging]).await;
+    }
+    let racers = numbers.iter().enumerate().map(|(index, number)| {
+        let registry = Arc::clone(&handles[index % 2]);
+        let (model, number) = (model.clone(), version(number));
+        async move {
+            let by = by(&format!("racer-{index}"));
+            registry
+                .promote(&by, &model, &number, Stage::Production, PromoteOptions::default())
+                .await
+                .unwrap()
+        }
+    });
+    join_all(racers).await;
+    let registry = candidate.open().await.registry();
+    let mut state = ModelState::new();
+    for recorded in registry.log(&model, Revision::FIRST, 1_000).await.unwrap() {
+        state.apply(&recorded.commit, recorded.digest);
+        let count = state.versions().filter(|version| version.stage == Stage::Production).count();
+        assert!(count <= 1, "{count} in production at {}", recorded.commit.revision);
+    }
+    assert_eq!(state.production_spans().count(), 6);
+    assert_eq!(state.versions().filter(|version| version.stage == Stage::Archived).count(), 5);
+}
+
+/// The same request under the same id, through another handle, gives the first commit again.
+pub async fn a_repeated_request_is_done_once(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("repeated");
+    register(&one, &model, "1.0.0").await.unwrap();
+    let by = by("alice").with_request_id("deploy-42".parse().unwrap());
+    let to_staging = |registry: Registered| {
+        let (by, model) = (by.clone(), model.clone());
+        async move {
+            let v1 = version("1.0.0");
+            registry.promote(&by, &model, &v1, Stage::Staging, PromoteOptions::default()).await.unwrap()
+        }
+    };
+    let first = to_staging(Arc::clone(&one)).await;
+    // Even after the version has moved on: it is about what was asked then.
+    promote(&one, &model, "1.0.0", &[Stage::Production]).await;
+    for registry in [one, two] {
+        let again = to_staging(registry).await;
+        assert!(matches!(again.receipt().outcome, Outcome::Repeated(_)));
+        assert_eq!(again.receipt().commit(), first.receipt().commit());
+    }
+    assert_eq!(candidate.open().await.registry().log(&model, Revision::FIRST, 100).await.unwrap().len(), 3);
+}
+
+/// An id is for one request.
+pub async fn a_reused_request_id_is_refused(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("reused");
+    register(&one, &model, "1.0.0").await.unwrap();
+    let by = by("alice").with_request_id("the-id".parse().unwrap());
+    one.describe(&by, &model, None, Some("first".parse().unwrap())).await.unwrap();
+    let refused = two.describe(&by, &model, None, Some("second".parse().unwrap())).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+}
+
+/// A request that expects another revision is refused and writes nothing.
+pub async fn compare_and_set_by_revision(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("cas");
+    register(&one, &model, "1.0.0").await.unwrap();
+    let seen = two.model(&model).await.unwrap().revision().unwrap();
+    one.describe(&by("alice"), &model, None, Some("changed".parse().unwrap())).await.unwrap();
+    let stale = by("bob").expecting(seen);
+    let refused = two.describe(&stale, &model, None, Some("mine".parse().unwrap())).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RevisionMismatch { .. })), "{refused}");
+    let fresh = by("bob").expecting(two.model(&model).await.unwrap().revision().unwrap());
+    two.describe(&fresh, &model, None, Some("mine".parse().unwrap())).await.unwrap();
+    assert_eq!(one.model(&model).await.unwrap().description.as_ref().unwrap().as_str(), "mine");
+}
+
+fn at(handle: &Handle, clock: &Arc<ManualClock>) -> Registered {
+    let clock = Arc::clone(clock);
+    Arc::new(Engine::new(Arc::clone(&handle.log), Arc::clone(&handle.artifacts)).with_clock(clock))
+}
+
+fn instant(text: &str) -> Timestamp {
+    Timestamp::parse_or_start_of_day(text).unwrap()
+}
+
+/// Writers whose clocks are hours apart, and one that goes backwards.
+pub async fn clocks_that_disagree_keep_times_in_order(candidate: &dyn Candidate) {
+    let clocks = ["2026-01-01T12:00:00Z", "2026-01-01T09:00:00Z", "2026-01-01T15:00:00Z"]
+        .map(|text| Arc::new(ManualClock::new(instant(text))));
+    let handle = candidate.open().await;
+    let writers: Vec<Registered> = clocks.iter().map(|clock| at(&handle, clock)).collect();
+    let model = name("skewed");
+    register(&writers[0], &model, "1.0.0").await.unwrap();
+    for round in 0..10 {
+        for (index, writer) in writers.iter().enumerate() {
+            let text = format!("round {round} writer {index}");
+            writer.describe(&by("w"), &model, None, Some(text.parse().unwrap())).await.unwrap();
+        }
+        clocks[2].set(instant("2026-01-01T08:00:00Z"));
+    }
+    let log = writers[1].log(&model, Revision::FIRST, 100).await.unwrap();
+    assert_eq!(log.len(), 31);
+    for pair in log.windows(2) {
+        assert!(pair[0].commit.time < pair[1].commit.time);
+    }
+    assert!(writers[0].verify(&model, VerifyOptions::default()).await.unwrap().is_sound());
+}
+
+/// A reader with an old fold in its cache sees everything that was committed since.
+pub async fn a_reader_hours_behind_catches_up(candidate: &dyn Candidate) {
+    let (writer, reader) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("behind");
+    register(&writer, &model, "1.0.0").await.unwrap();
+    assert_eq!(reader.model(&model).await.unwrap().versions().count(), 1);
+    for minor in 1..=60 {
+        register(&writer, &model, &format!("1.{minor}.0")).await.unwrap();
+    }
+    promote(&writer, &model, "1.60.0", &TO_PRODUCTION).await;
+    assert_eq!(in_production(&reader, &model).await, Some(version("1.60.0")));
+    let (ours, theirs) = (reader.model(&model).await.unwrap(), writer.model(&model).await.unwrap());
+    assert_eq!(ours, theirs);
+}
+
+/// With more versions than a brief checkpoint holds: every question has the same answer cold and warm.
+pub async fn a_cold_reader_agrees_with_a_warm_one(candidate: &dyn Candidate) {
+    let warm = candidate.open().await.registry();
+    let model = name("cold");
+    for minor in 0..70_u32 {
+        let number = format!("1.{minor}.0");
+        register(&warm, &model, &number).await.unwrap();
+        if minor % 20 == 5 {
+            promote(&warm, &model, &number, &TO_PRODUCTION).await;
+        }
+        if minor % 20 == 7 {
+            promote(&warm, &model, &number, &[Stage::Staging]).await;
+        }
+    }
+    let alias = "champion".parse().unwrap();
+    warm.set_alias(&by("alice"), &model, &alias, &version("1.3.0")).await.unwrap();
+    warm.deprecate(&by("alice"), &model, &version("1.69.0"), None, None).await.unwrap();
+    warm.describe(&by("alice"), &model, Some(&version("1.2.0")), Some("old".parse().unwrap())).await.unwrap();
+    let now = SystemClock.now();
+    for text in
+        ["production", "staging", "champion", "latest", "newest", "previous", "^1.4", "1.2.0", "development"]
+    {
+        let selector: Selector = text.parse().unwrap();
+        let cold = candidate.open().await.registry().get(&model, &selector).await.unwrap();
+        assert_eq!(cold.state(), warm.get(&model, &selector).await.unwrap().state(), "{text}");
+    }
+    let then = Selector::ProductionAt(now);
+    let cold = candidate.open().await.registry().get(&model, &then).await.unwrap();
+    assert_eq!(cold.version, version("1.65.0"));
+    let cold = candidate.open().await.registry();
+    assert!(cold.get(&model, &Selector::Version(version("9.9.9"))).await.is_err());
+    assert_eq!(cold.model(&model).await.unwrap(), warm.model(&model).await.unwrap());
+    // A cold writer finds a request that was fulfilled before the checkpoint.
+    let log = warm.log(&model, Revision::FIRST, 1).await.unwrap();
+    let first = &log[0].commit;
+    let known = candidate.open().await.registry().state(&stream(&model), &Need::Whole).await.unwrap();
+    assert_eq!(known.fulfilled(&first.request_id).unwrap().revision, Revision::FIRST);
+}
+
+/// Checkpoints are caches: wrong ones change no answer.
+pub async fn checkpoints_that_do_not_fit_are_ignored(candidate: &dyn Candidate) {
+    let handle = candidate.open().await;
+    let registry = handle.registry();
+    let model = name("cached");
+    for minor in 0..40_u32 {
+        register(&registry, &model, &format!("1.{minor}.0")).await.unwrap();
+    }
+    promote(&registry, &model, "1.7.0", &TO_PRODUCTION).await;
+    let expected = registry.model(&model).await.unwrap();
+    let kept = handle.log.load_checkpoint(&stream(&model), CheckpointKind::Brief).await.unwrap().unwrap();
+    let kept = String::from_utf8(kept.to_vec()).unwrap();
+    let head = expected.head.unwrap();
+    let lies = [
+        "not a checkpoint".to_owned(),
+        String::new(),
+        kept.replace(&head.digest.to_string(), &crate::Digest::of(b"x").to_string()),
+        kept.replace("\"format\":1", "\"format\":2"),
+        kept.replace("model/cached", "model/other"),
+        serde_json::to_string(&serde_json::json!({
+            "format": 1,
+            "stream": "model/cached",
+            "state": {
+                "head": { "revision": 999, "digest": crate::Digest::of(b"y"), "time": "2026-01-01T00:00:00.000000Z" },
+            },
+        }))
+        .unwrap(),
+    ];
+    for lie in lies {
+        for kind in [CheckpointKind::Brief, CheckpointKind::Whole] {
+            handle.log.save_checkpoint(&stream(&model), kind, Bytes::from(lie.clone())).await.unwrap();
+        }
+        let cold = candidate.open().await.registry();
+        assert_eq!(in_production(&cold, &model).await, Some(version("1.7.0")), "{lie:.60}");
+        assert_eq!(cold.model(&model).await.unwrap(), expected, "{lie:.60}");
+    }
+}
+
+/// As of any instant, through rollbacks and gaps.
+pub async fn what_was_in_production_when(candidate: &dyn Candidate) {
+    let clock = Arc::new(ManualClock::new(instant("2024-01-01")));
+    let registry = at(&candidate.open().await, &clock);
+    let model = name("history");
+    for number in ["1.0.0", "2.0.0"] {
+        register(&registry, &model, number).await.unwrap();
+    }
+    clock.set(instant("2024-01-10"));
+    promote(&registry, &model, "1.0.0", &TO_PRODUCTION).await;
+    clock.set(instant("2024-01-20"));
+    promote(&registry, &model, "2.0.0", &TO_PRODUCTION).await;
+    clock.set(instant("2024-01-25"));
+    registry.rollback(&by("alice"), &model, None, false).await.unwrap();
+    clock.set(instant("2024-02-01"));
+    registry.archive(&by("alice"), &model, &version("1.0.0")).await.unwrap();
+    for (day, expected) in [
+        ("2024-01-05", None),
+        ("2024-01-09", None),
+        ("2024-01-10", Some("1.0.0")),
+        ("2024-01-19", Some("1.0.0")),
+        ("2024-01-20", Some("2.0.0")),
+        ("2024-01-25", Some("1.0.0")),
+        ("2024-01-31", Some("1.0.0")),
+        ("2024-02-01", None),
+    ] {
+        let selector: Selector = format!("production@{day}").parse().unwrap();
+        let cold = at(&candidate.open().await, &clock);
+        let found = cold.get(&model, &selector).await.ok().map(|found| found.version.clone());
+        assert_eq!(found, expected.map(version), "{day}");
+        let end = Timestamp::parse_or_end_of_day(day).unwrap();
+        assert_eq!(cold.model_at(&model, end).await.unwrap().production, expected.map(version), "{day}");
+    }
+}
+
+/// By the read that touches it and by `verify`, with its revision.
+pub async fn a_damaged_record_is_found_and_named(candidate: &dyn Candidate) {
+    let registry = candidate.open().await.registry();
+    let model = name("damaged");
+    for number in ["1.0.0", "1.1.0", "1.2.0"] {
+        register(&registry, &model, number).await.unwrap();
+    }
+    let damaged = Revision::new(2).unwrap();
+    candidate.damage_record(&stream(&model), damaged).await;
+    let cold = candidate.open().await.registry();
+    let error = cold.model(&model).await.unwrap_err();
+    assert!(matches!(error, Error::CorruptLog(_)), "{error:?}");
+    assert!(error.to_string().contains("revision 2 of `model/damaged`"), "{error}");
+    let found = cold.verify(&model, VerifyOptions::default()).await.unwrap();
+    assert!(
+        matches!(&found.problems[..], [Problem::Commit { revision, .. }] if *revision == damaged),
+        "{:?}",
+        found.problems
+    );
+    assert_eq!(found.commits, 2, "the others were checked too");
+}
+
+/// By the read and by `verify`, with version and path.
+pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
+    let model = name("bytes");
+    for (number, damage) in
+        [("1.0.0", Damage::Altered), ("2.0.0", Damage::Truncated), ("3.0.0", Damage::Removed)]
+    {
+        let registry = candidate.open().await.registry();
+        let registered = register(&registry, &model, number).await.unwrap();
+        let file = registered.content.artifacts.iter().next().unwrap();
+        assert!(registry.read(file, 1_000).await.is_ok());
+        candidate.damage_blob(&file.digest, damage).await;
+        let error = candidate.open().await.registry().read(file, 1_000).await.unwrap_err();
+        assert!(matches!(error, Error::CorruptBytes(_)), "{damage:?}: {error:?}");
+        assert!(error.to_string().contains(&file.digest.to_string()), "{damage:?}: {error}");
+    }
+    let registry = candidate.open().await.registry();
+    let found = registry.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
+    let named: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(named.len(), 3, "{named:?}");
+    for (problem, number) in named.iter().zip(["v1.0.0 model.bin", "v2.0.0 model.bin", "v3.0.0 model.bin"]) {
+        assert!(problem.contains(number), "{problem}");
+    }
+}
+
+/// Never back to a version that could not serve.
+pub async fn rollback_passes_over_damaged_bytes(candidate: &dyn Candidate) {
+    let registry = candidate.open().await.registry();
+    let model = name("back");
+    let mut files = Vec::new();
+    for number in ["1.0.0", "2.0.0", "3.0.0"] {
+        let registered = register(&registry, &model, number).await.unwrap();
+        files.push(registered.content.artifacts.iter().next().unwrap().digest);
+        promote(&registry, &model, number, &TO_PRODUCTION).await;
+    }
+    candidate.damage_blob(&files[1], Damage::Altered).await;
+    let named = registry.rollback(&by("alice"), &model, Some(&version("2.0.0")), false).await.unwrap_err();
+    assert!(matches!(named.rejection(), Some(Rejection::BytesDamaged { .. })), "{named}");
+    let back = registry.rollback(&by("alice"), &model, None, false).await.unwrap();
+    assert_eq!(back.to, version("1.0.0"));
+    candidate.damage_blob(&files[2], Damage::Removed).await;
+    let none = registry.rollback(&by("alice"), &model, None, false).await.unwrap_err();
+    assert!(matches!(none.rejection(), Some(Rejection::NoRollbackTarget { .. })), "{none}");
+    assert_eq!(in_production(&registry, &model).await, Some(version("1.0.0")));
+}
+
+/// Bytes that nobody names go, and only those, and only when they are old.
+pub async fn garbage_is_collected_and_nothing_else(candidate: &dyn Candidate) {
+    let handle = candidate.open().await;
+    let now = SystemClock.now();
+    let clock = Arc::new(ManualClock::new(now));
+    let registry = at(&handle, &clock);
+    let model = name("tidy");
+    let kept = register(&registry, &model, "1.0.0").await.unwrap();
+    let deleted = register(&registry, &model, "2.0.0").await.unwrap();
+    registry.delete(&by("alice"), &model, &version("2.0.0")).await.unwrap();
+    let orphan = handle.artifacts.put(&Bytes::from_static(b"never registered"), &|_| {}).await.unwrap();
+    let digest =
+        |registered: &crate::VersionState| registered.content.artifacts.iter().next().unwrap().digest;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let options = GarbageOptions { grace: day, dry_run: false };
+
+    let too_short = GarbageOptions { grace: Duration::from_secs(60), dry_run: false };
+    assert!(registry.collect_garbage(too_short).await.is_err());
+    assert_eq!(registry.collect_garbage(options).await.unwrap().removed, []);
+
+    clock.set(now.saturating_add(day * 2));
+    let rehearsed = registry.collect_garbage(GarbageOptions { dry_run: true, ..options }).await.unwrap();
+    assert_eq!(rehearsed.removed.len(), 2);
+    assert_eq!(handle.artifacts.stat(&orphan.digest).await.unwrap(), Some(orphan.size));
+    let collected = registry.collect_garbage(options).await.unwrap();
+    assert_eq!((collected.removed, collected.needed), (rehearsed.removed, 1));
+    assert_eq!(handle.artifacts.stat(&orphan.digest).await.unwrap(), None);
+    assert_eq!(handle.artifacts.stat(&digest(&deleted)).await.unwrap(), None);
+    assert!(handle.artifacts.stat(&digest(&kept)).await.unwrap().is_some());
+    let gone = registry.undelete(&by("alice"), &model, &version("2.0.0")).await.unwrap_err();
+    assert!(matches!(gone.rejection(), Some(Rejection::ArtifactMissing { .. })), "{gone}");
+}
+
+/// By stage, tag, metric and owner, page by page.
+pub async fn versions_are_found_across_models(candidate: &dyn Candidate) {
+    let registry = candidate.open().await.registry();
+    for number in 0..12_u32 {
+        let model = name(&format!("m{number:02}"));
+        let mut content = Content::default();
+        if number % 2 == 0 {
+            content.tags.insert("fraud".parse().unwrap(), "eu".into());
+        }
+        let accuracy = Metric::new(f64::from(number) / 10.0).unwrap();
+        content.metrics.insert("accuracy".parse().unwrap(), accuracy);
+        content.metadata.owner = Some(if number < 6 { "ann" } else { "ben" }.parse().unwrap());
+        for patch in 0..2 {
+            let registration = Registration::new(Version::new(1, 0, patch), content.clone());
+            registry.register(&by("t"), &model, registration, &[]).await.unwrap();
+        }
+        if number % 3 == 0 {
+            promote(&registry, &model, "1.0.1", &TO_PRODUCTION).await;
+        }
+    }
+    let reader = candidate.open().await.registry();
+    let ask = |query: Query| {
+        let reader = Arc::clone(&reader);
+        async move {
+            let (mut query, mut found) = (query, Vec::new());
+            loop {
+                let page = reader.find(&query).await.unwrap();
+                found.extend(
+                    page.matches.iter().map(|found| format!("{}@{}", found.model, found.version.version)),
+                );
+                match page.next {
+                    Some(next) => query.after = Some(next),
+                    None => return found,
+                }
+            }
+        }
+    };
+    let fraud = vec![("fraud".parse().unwrap(), Some("eu".to_owned()))];
+    for limit in [1, 2, 3, 100] {
+        let found = ask(Query { stage: Some(Stage::Production), limit, ..Query::default() }).await;
+        assert_eq!(found, ["m00@v1.0.1", "m03@v1.0.1", "m06@v1.0.1", "m09@v1.0.1"], "limit {limit}");
+        let found = ask(Query {
+            tags: fraud.clone(),
+            owner: Some("ann".parse().unwrap()),
+            limit,
+            ..Query::default()
+        })
+        .await;
+        assert_eq!(found.len(), 6, "limit {limit}: {found:?}");
+        let metrics = vec![("accuracy".parse().unwrap(), Some(0.9), None)];
+        let found = ask(Query { metrics, limit, ..Query::default() }).await;
+        assert_eq!(found.len(), 6, "limit {limit}: {found:?}");
+        assert_eq!(ask(Query { text: Some("M1".into()), limit, ..Query::default() }).await.len(), 4);
+    }
+    assert_eq!(ask(Query::default()).await.len(), 24);
+}
+
+/// None left out, from another handle.
+pub async fn commits_are_watched_in_order(candidate: &dyn Candidate) {
+    let (writer, watcher) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("watched");
+    let watching = async {
+        let mut watch = watcher.watch(&model, Revision::FIRST).every(Duration::from_millis(2));
+        let mut seen = Vec::new();
+        while seen.len() < 21 {
+            seen.push(watch.next().await.unwrap().commit.revision.get());
+        }
+        seen
+    };
+    let writing = async {
+        register(&writer, &model, "1.0.0").await.unwrap();
+        for number in 0..20 {
+            let text = format!("change {number}").parse().unwrap();
+            writer.describe(&by("w"), &model, None, Some(text)).await.unwrap();
+        }
+    };
+    let (seen, ()) = futures_util::future::join(watching, writing).await;
+    assert_eq!(seen, (1..=21).collect::<Vec<_>>());
+}
+
+/// What a service that serves models does.
+pub async fn a_follower_sees_the_new_production_version(candidate: &dyn Candidate) {
+    let (writer, service) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("served");
+    let follower = service.follow(&model, &Selector::PRODUCTION).every(Duration::from_millis(2));
+    assert!(follower.refresh().await.unwrap().is_none());
+    assert!(follower.current().is_none());
+    for number in ["1.0.0", "2.0.0"] {
+        register(&writer, &model, number).await.unwrap();
+        promote(&writer, &model, number, &TO_PRODUCTION).await;
+        let now = follower.changed().await.unwrap().unwrap();
+        assert_eq!(now.version, version(number));
+        assert_eq!(follower.current().unwrap().version, version(number));
+    }
+    let request = Request {
+        stream: stream(&model),
+        by: by("alice"),
+        command: Command::Rollback { to: None, force: false },
+    };
+    writer.execute(request).await.unwrap();
+    assert_eq!(follower.changed().await.unwrap().unwrap().version, version("1.0.0"));
+}
