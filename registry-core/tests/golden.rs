@@ -11,6 +11,8 @@
 //!
 //! and nothing but new files may come of it, until the number of the format rises.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

@@ -4,6 +4,8 @@
 //!
 //! `PROPTEST_CASES=10000 cargo test --release -p registry-core --test properties` looks longer.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

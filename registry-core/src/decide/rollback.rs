@@ -11,6 +11,9 @@ use crate::version::Version;
 use super::registration::going_back;
 use super::{Halt, Rules};
 
+/// Versions that were not taken, with why.
+type PassedOver = Vec<(Version, String)>;
+
 impl<'a> Rules<'a> {
     pub(super) fn roll_back(&self, to: Option<&Version>, force: bool) -> Result<Vec<Event>, Halt> {
         let Some(present) = self.state.production.as_ref() else {
@@ -94,7 +97,7 @@ impl<'a> Rules<'a> {
 
     /// The last version in production before the present one that is neither deprecated, nor
     /// quarantined, nor deleted, and whose bytes verify.
-    fn previous_good(&self) -> Result<(&'a VersionState, Vec<(Version, String)>), Halt> {
+    fn previous_good(&self) -> Result<(&'a VersionState, PassedOver), Halt> {
         let mut passed_over = Vec::new();
         for version in self.state.previous_in_production() {
             let Some(state) = self.state.version(version) else { continue };
