@@ -11,6 +11,7 @@ use crate::invalid::Invalid;
 use crate::name::{AliasName, Key, Text};
 use crate::policy::{PolicyChange, StageRule};
 use crate::rejection::Rejection;
+use crate::signature::Signature;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -43,6 +44,34 @@ fn is_deeper_than(value: &Value, levels: usize) -> bool {
         Value::Object(fields) => fields.values().any(|field| is_deeper_than(field, below)),
         _ => false,
     }
+}
+
+/// How deep a signature may be nested when it is written: more than its types ever need, so that
+/// only the defaults of fields that take anything can exceed it.
+const SIGNATURE_DEPTH_MAX: usize = 96;
+
+/// Refuses signatures that could be written but not read.
+pub(super) fn check_signature(signature: &Signature) -> Result<(), Invalid> {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in serde_json::to_vec(signature).unwrap_or_default() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    if SIGNATURE_DEPTH_MAX < deepest {
+        let problem =
+            format!("a default is nested so deep that it takes more than {SIGNATURE_DEPTH_MAX} levels");
+        return Err(Invalid::new("signature", format!("{deepest} levels"), problem));
+    }
+    Ok(())
 }
 
 /// Refuses rules that nobody could ever fulfil.

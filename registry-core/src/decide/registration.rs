@@ -14,7 +14,7 @@ use crate::state::{ModelState, VersionState};
 use crate::version::{Bump, Version};
 
 use super::Rules;
-use super::annotate::{TAGS_MAX, check_json};
+use super::annotate::{TAGS_MAX, check_json, check_signature};
 
 /// The interface of a version, as the compatibility rules see it.
 pub(crate) fn interface(content: &Content) -> Interface<'_> {
@@ -262,6 +262,9 @@ fn check(content: &Content) -> Result<(), Invalid> {
         return Err(Invalid::new("tags", content.tags.len(), format!("at most {TAGS_MAX}")));
     }
     check_json(&content.metadata)?;
+    if let Some(signature) = &content.signature {
+        check_signature(signature)?;
+    }
     let mut names = std::collections::BTreeSet::new();
     for file in &content.environment {
         if !names.insert(file.name()) {

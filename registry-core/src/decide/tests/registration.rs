@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::content::EnvironmentFile;
+use crate::signature::{DataType, Field, Scalar, Schema};
 use crate::version::Bump;
 
 fn base(bytes: &str) -> Content {
@@ -516,5 +517,25 @@ mod content {
         given([]).when(extra(65)).then_invalid("metadata value");
         given([]).when(hyper(65)).then_invalid("metadata value");
         given([]).when(extra(2_000)).then_invalid("metadata value");
+        // Four levels lie above the default of a field.
+        let default = |levels: usize| {
+            let field = Field::new("a[\"{", DataType::Any).default_value(nested(levels + 1));
+            let inputs = Some(Schema::new(vec![field]).unwrap());
+            with(|c| c.signature = Some(Signature::new(inputs, None, Vec::new()).unwrap()))
+        };
+        given([]).when(default(92)).done();
+        given([]).when(default(93)).then_invalid("signature");
+        given([]).when(default(500)).then_invalid("signature");
+    }
+
+    #[test]
+    fn a_signature_as_deep_as_types_may_be_can_be_read_again() {
+        let mut data_type = DataType::Scalar(Scalar::Double);
+        for _ in 1..Schema::DEPTH_MAX {
+            data_type = DataType::Object(vec![Field::new("a", data_type)]);
+        }
+        let inputs = Some(Schema::new(vec![Field::new("a", data_type)]).unwrap());
+        let signature = Signature::new(inputs, None, Vec::new()).unwrap();
+        given([]).when(with(|c| c.signature = Some(signature))).done();
     }
 }
