@@ -96,10 +96,8 @@ impl Selector {
                 found => Ok(found),
             },
             Selector::Previous => Ok(state
-                .production_spans()
-                .rev()
-                .filter(|span| Some(&span.version) != state.production.as_ref())
-                .filter_map(|span| state.version(&span.version))
+                .previous_in_production()
+                .filter_map(|version| state.version(version))
                 .find(|version| version.deleted.is_none())
                 .cloned()),
             Selector::ProductionAt(instant) => named(state.production_at(*instant).map(|span| &span.version)),
