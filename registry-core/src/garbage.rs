@@ -69,7 +69,9 @@ pub(crate) async fn collect<R: Registry + ?Sized>(
     }
     let now = registry.clock().now();
     let grace_us = i64::try_from(options.grace.as_micros()).unwrap_or(i64::MAX);
-    let cutoff = Timestamp::from_microseconds(now.microseconds().saturating_sub(grace_us))?;
+    // A grace period from before the calendar begins spares everything.
+    let cutoff =
+        Timestamp::from_microseconds(now.microseconds().saturating_sub(grace_us)).unwrap_or(Timestamp::EPOCH);
     let needed = needed(registry, cutoff).await?;
 
     let mut garbage = Garbage::default();

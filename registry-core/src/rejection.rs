@@ -300,7 +300,7 @@ pub enum Rejection {
         findings: Vec<Finding>,
     },
     /// The command makes no sense in this stream.
-    #[error("the stream `registry` holds policies only")]
+    #[error("this stream does not take such a command: `registry` takes policies, `model/<name>` the rest")]
     WrongStream,
 }
 

@@ -47,7 +47,9 @@ impl Selector {
     /// The highest release.
     pub const LATEST: Selector = Selector::Latest { with_prereleases: false };
 
-    /// The version that `state` names by this selector; deleted versions only by their number.
+    /// The version that `state` names by this selector. Deleted versions are named by their number
+    /// only, and as what was in production at an instant: that they are hidden now does not
+    /// change what was.
     pub(crate) fn resolve(&self, state: &ModelState) -> Result<Option<Arc<VersionState>>, LeftOut> {
         let named = |version: Option<&Version>| match version {
             None => Ok(None),
@@ -84,8 +86,20 @@ impl Selector {
             }
             Selector::Alias(alias) => named(state.aliases.get(alias)),
             Selector::Latest { with_prereleases } => Ok(state.latest(*with_prereleases).cloned()),
-            Selector::Newest => named(state.newest.as_ref()),
-            Selector::Previous => named(state.previous_in_production().first().copied()),
+            Selector::Newest => match named(state.newest.as_ref())? {
+                Some(newest) if newest.deleted.is_some() && state.partial => Err(LeftOut),
+                Some(newest) if newest.deleted.is_some() => Ok(state
+                    .versions()
+                    .filter(|version| version.deleted.is_none())
+                    .max_by_key(|version| (version.registered.revision, &version.version))
+                    .cloned()),
+                found => Ok(found),
+            },
+            Selector::Previous => Ok(state
+                .previous_in_production()
+                .filter_map(|version| state.version(version))
+                .find(|version| version.deleted.is_none())
+                .cloned()),
             Selector::ProductionAt(instant) => named(state.production_at(*instant).map(|span| &span.version)),
         }
     }

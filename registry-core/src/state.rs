@@ -434,6 +434,14 @@ impl ModelState {
         self.versions.values()
     }
 
+    /// The versions up to this one, itself included if it is there, in ascending order.
+    pub(crate) fn versions_up_to(
+        &self,
+        last: &Version,
+    ) -> impl DoubleEndedIterator<Item = &Arc<VersionState>> {
+        self.versions.range(..=last.clone()).map(|(_, state)| state)
+    }
+
     /// The versions in staging, in ascending order.
     pub fn staging(&self) -> impl Iterator<Item = &Version> {
         self.staging.iter()
@@ -464,15 +472,14 @@ impl ModelState {
     }
 
     /// The versions that were in production before the present one, the last one first, each once.
-    pub fn previous_in_production(&self) -> Vec<&Version> {
+    pub fn previous_in_production(&self) -> impl Iterator<Item = &Version> {
         let mut seen = std::collections::BTreeSet::new();
         let present = self.production.as_ref();
         self.spans
             .iter()
             .rev()
             .map(|span| &span.version)
-            .filter(|version| Some(*version) != present && seen.insert(*version))
-            .collect()
+            .filter(move |version| Some(*version) != present && seen.insert(*version))
     }
 
     /// The commit that fulfilled a request.

@@ -34,7 +34,7 @@ impl Timestamp {
     /// This instant and the duration after it; stops at the end of time instead of overflowing.
     pub fn saturating_add(self, duration: Duration) -> Self {
         let added = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        let sum = self.microseconds().saturating_add(added).min(jiff::Timestamp::MAX.as_microsecond());
+        let sum = self.microseconds().saturating_add(added).min(last_microsecond());
         Timestamp::from_microseconds(sum).unwrap_or(self)
     }
 
@@ -73,6 +73,12 @@ impl Timestamp {
 }
 
 const DAY_MICROSECONDS: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// The last instant that can be made from microseconds, which is the **start** of the last second
+/// that jiff knows.
+fn last_microsecond() -> i64 {
+    jiff::Timestamp::MAX.as_second().saturating_mul(1_000_000)
+}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,7 +166,7 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         let microseconds = self.0.load(std::sync::atomic::Ordering::SeqCst);
-        Timestamp::from_microseconds(microseconds).unwrap_or(Timestamp(jiff::Timestamp::MAX))
+        Timestamp::from_microseconds(microseconds.min(last_microsecond())).unwrap_or(Timestamp::EPOCH)
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -208,6 +214,18 @@ mod tests {
         assert_eq!(instant.to_string().parse::<Timestamp>().unwrap(), instant);
         let fine: Timestamp = "2024-01-15T10:30:00.1234567Z".parse().unwrap();
         assert_eq!(fine.to_string(), "2024-01-15T10:30:00.123456Z");
+    }
+
+    #[test]
+    fn adding_stops_at_the_end_of_time() {
+        let now: Timestamp = "2024-01-15T10:30:00Z".parse().unwrap();
+        let end = now.saturating_add(Duration::MAX);
+        assert!(end.to_string().starts_with("9999-12-30"), "{end}");
+        assert_eq!(end.saturating_add(Duration::from_secs(1)), end);
+        assert_eq!(end.to_string().parse::<Timestamp>().unwrap(), end);
+        let clock = ManualClock::new(end);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.now(), end);
     }
 
     #[test]

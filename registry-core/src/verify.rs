@@ -108,13 +108,17 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
                 if page.len() < page_size {
                     break;
                 }
-                page_size = if page_size == 1 { HISTORY_PAGE } else { page_size };
+                page_size = HISTORY_PAGE;
             }
-            // Something in the page is wrong: find it one by one, name it, and go on behind it.
-            Err(Error::CorruptLog(DecodeError::Corrupt { .. })) if 1 < page_size => page_size = 1,
-            Err(Error::CorruptLog(DecodeError::Corrupt { revision, problem, .. })) => {
-                found.problems.push(Problem::Commit { revision: next.max(revision), problem });
+            // Something in the page is wrong: read up to it, then it alone, name it, and go on behind it.
+            Err(Error::CorruptLog(DecodeError::Corrupt { revision, .. })) if 1 < page_size => {
+                let before = usize::try_from(revision.get().saturating_sub(next.get())).unwrap_or(1);
+                page_size = before.clamp(1, page_size - 1);
+            }
+            Err(Error::CorruptLog(DecodeError::Corrupt { problem, .. })) => {
+                found.problems.push(Problem::Commit { revision: next, problem });
                 next = next.next();
+                page_size = HISTORY_PAGE;
             }
             Err(other) => return Err(other),
         }

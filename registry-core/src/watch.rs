@@ -75,7 +75,14 @@ pub struct Follower<R: ?Sized> {
     model: ModelName,
     selector: Selector,
     interval: Duration,
-    current: RwLock<Option<Arc<Found>>>,
+    current: RwLock<Seen>,
+}
+
+/// What was named, and as of which revision.
+#[derive(Debug, Default)]
+struct Seen {
+    revision: Option<Revision>,
+    found: Option<Arc<Found>>,
 }
 
 impl<R: Registry + ?Sized> Follower<R> {
@@ -92,10 +99,11 @@ impl<R: Registry + ?Sized> Follower<R> {
 
     /// What was named when it was last looked at. Costs no I/O.
     pub fn current(&self) -> Option<Arc<Found>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).found.clone()
     }
 
-    /// Looks now, and says what is named.
+    /// Looks now, and says what is named. Where several tasks look at once, what is held never goes
+    /// back to something older.
     pub async fn refresh(&self) -> Result<Option<Arc<Found>>, Error> {
         let stream = Stream::Model(self.model.clone());
         let state = self.registry.state(&stream, &Need::Selected(self.selector.clone())).await?;
@@ -104,9 +112,11 @@ impl<R: Registry + ?Sized> Follower<R> {
             Err(Error::Rejected(rejection)) if rejection.kind() == RejectionKind::NotFound => None,
             Err(other) => return Err(other),
         };
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        current.clone_from(&found);
-        Ok(found)
+        let mut seen = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.revision <= state.revision() {
+            *seen = Seen { revision: state.revision(), found };
+        }
+        Ok(seen.found.clone())
     }
 
     /// Waits until something else is named than before, and says what. Nothing named is a change too:

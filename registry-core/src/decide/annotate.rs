@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::content::{Deployment, Metadata, Metric, Tags, check_tag_value};
 use crate::event::{Amended, Event};
 use crate::invalid::Invalid;
 use crate::name::{AliasName, Key, Text};
-use crate::policy::PolicyChange;
+use crate::policy::{PolicyChange, StageRule};
 use crate::rejection::Rejection;
+use crate::signature::Signature;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::version::Version;
@@ -16,7 +19,75 @@ use crate::version::Version;
 use super::Rules;
 
 /// The most tags that a model or a version may have.
-const TAGS_MAX: usize = 1_000;
+pub(super) const TAGS_MAX: usize = 1_000;
+
+/// How deep the JSON values that users keep with a version may be nested. A record is read with
+/// a limit to the depth as a whole, and one that cannot be read again would end the log.
+const JSON_DEPTH_MAX: usize = 64;
+
+/// Refuses values that could be written but not read.
+pub(super) fn check_json(metadata: &Metadata) -> Result<(), Invalid> {
+    let values = metadata.hyperparameters.iter().chain(&metadata.extra);
+    for (name, value) in values {
+        if is_deeper_than(value, JSON_DEPTH_MAX) {
+            let problem = format!("is nested more than {JSON_DEPTH_MAX} levels deep");
+            return Err(Invalid::new("metadata value", name, problem));
+        }
+    }
+    Ok(())
+}
+
+fn is_deeper_than(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else { return true };
+    match value {
+        Value::Array(items) => items.iter().any(|item| is_deeper_than(item, below)),
+        Value::Object(fields) => fields.values().any(|field| is_deeper_than(field, below)),
+        _ => false,
+    }
+}
+
+/// How deep a signature may be nested when it is written: more than its types ever need, so that
+/// only the defaults of fields that take anything can exceed it.
+const SIGNATURE_DEPTH_MAX: usize = 96;
+
+/// Refuses signatures that could be written but not read.
+pub(super) fn check_signature(signature: &Signature) -> Result<(), Invalid> {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in serde_json::to_vec(signature).unwrap_or_default() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    if SIGNATURE_DEPTH_MAX < deepest {
+        let problem =
+            format!("a default is nested so deep that it takes more than {SIGNATURE_DEPTH_MAX} levels");
+        return Err(Invalid::new("signature", format!("{deepest} levels"), problem));
+    }
+    Ok(())
+}
+
+/// Refuses rules that nobody could ever fulfil.
+fn check_rule(rule: &StageRule) -> Result<(), Invalid> {
+    let Some(approval) = &rule.approval else { return Ok(()) };
+    let (people, quorum) = (approval.approvers.len(), approval.quorum.get());
+    if people != 0 && u32::try_from(people).is_ok_and(|people| people < quorum) {
+        let problem = format!("{quorum} must approve, but only {people} may");
+        return Err(Invalid::new("approval rule", format!("quorum {quorum}"), problem));
+    }
+    if approval.expires_after_seconds == Some(0) {
+        let problem = "a request would lapse before anybody could approve it";
+        return Err(Invalid::new("approval rule", "expiry after 0 s", problem));
+    }
+    Ok(())
+}
 
 impl Rules<'_> {
     pub(super) fn deprecate(
@@ -127,8 +198,10 @@ impl Rules<'_> {
         let mut removed: Vec<Key> = remove.iter().filter(|key| present.contains_key(key)).cloned().collect();
         removed.sort();
         removed.dedup();
-        if TAGS_MAX < present.len() + set.len() {
-            return Err(Invalid::new("tags", present.len() + set.len(), format!("at most {TAGS_MAX}")).into());
+        let added = set.keys().filter(|key| !present.contains_key(*key)).count();
+        let count = present.len() + added - removed.len();
+        if present.len() < count && TAGS_MAX < count {
+            return Err(Invalid::new("tags", count, format!("at most {TAGS_MAX}")).into());
         }
         if set.is_empty() && removed.is_empty() {
             return Ok(Vec::new());
@@ -159,6 +232,7 @@ impl Rules<'_> {
         deployment: &Deployment,
     ) -> Result<Vec<Event>, Rejection> {
         let state = self.version(version)?;
+        check_json(metadata)?;
         let amended = Amended {
             version: version.clone(),
             metadata: metadata.clone(),
@@ -173,8 +247,14 @@ impl Rules<'_> {
         Ok(vec![Event::Amended(Box::new(amended))])
     }
 
-    pub(super) fn change_policy(&self, change: &PolicyChange) -> Vec<Event> {
+    pub(super) fn change_policy(&self, change: &PolicyChange) -> Result<Vec<Event>, Rejection> {
+        if let PolicyChange::StageRule { rule: Some(rule), .. } = change {
+            check_rule(rule)?;
+        }
         let mut policy = (*self.state.policy).clone();
-        if policy.change(change) { vec![Event::PolicyChanged { change: change.clone() }] } else { Vec::new() }
+        if !policy.change(change) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Event::PolicyChanged { change: change.clone() }])
     }
 }

@@ -38,22 +38,36 @@ impl<'a> Rules<'a> {
         Ok((*revision, request))
     }
 
-    /// Whether the request still means what it meant.
-    fn check_valid(&self, request: &ApprovalRequest, state: &VersionState) -> Result<(), Rejection> {
+    /// Whether the rule, the content or the place that the request was made for is another now.
+    pub(super) fn is_void(&self, request: &ApprovalRequest, state: &VersionState) -> bool {
+        let promotion = &request.promotion;
+        let same_rule = match self.policy.stage(promotion.to).approval {
+            Some(rule) => rule == promotion.rule,
+            None => promotion.by_choice,
+        };
+        !same_rule || state.digest != promotion.digest || state.stage != promotion.from
+    }
+
+    /// Whether the request still means what it meant. Nobody may decide on one that does not: it
+    /// would have no effect, and whoever objected would believe that it has.
+    fn check_alive(&self, request: &ApprovalRequest, state: &VersionState) -> Result<(), Rejection> {
         let promotion = &request.promotion;
         if let Some(expired_at) = promotion.expires_at
             && request.is_expired(self.context.now)
         {
             return Err(Rejection::RequestExpired { version: promotion.version.clone(), expired_at });
         }
-        let same_rule = match self.policy.stage(promotion.to).approval {
-            Some(rule) => rule == promotion.rule,
-            None => promotion.by_choice,
-        };
-        if !same_rule || state.digest != promotion.digest || state.stage != promotion.from {
+        if self.is_void(request, state) {
             return Err(Rejection::RequestVoid { version: promotion.version.clone(), to: promotion.to });
         }
-        self.check_promotable(state, promotion.to)
+        Ok(())
+    }
+
+    /// Whether the promotion may still be done.
+    fn check_valid(&self, request: &ApprovalRequest, state: &VersionState) -> Result<(), Rejection> {
+        self.check_alive(request, state)?;
+        self.check_transition(&state.version, state.stage, request.promotion.to)?;
+        self.check_promotable(state, request.promotion.to)
     }
 
     fn check_approver(&self, request: &ApprovalRequest) -> Result<&'a Actor, Rejection> {
@@ -85,7 +99,8 @@ impl<'a> Rules<'a> {
             }
         }
         if request.approvals().any(|approval| approval.actor == *actor) {
-            return Ok(Vec::new());
+            // Said already. It completes what something else held up when it was said.
+            return Ok(self.completed(revision, request, state, request.decisions.clone()));
         }
         let mut decisions: Vec<Decision> =
             request.decisions.iter().filter(|decision| decision.actor != *actor).cloned().collect();
@@ -112,6 +127,7 @@ impl<'a> Rules<'a> {
         comment: &Option<Text>,
     ) -> Result<Vec<Event>, Rejection> {
         let (revision, request) = self.open_request(version, to)?;
+        self.check_alive(request, self.version(version)?)?;
         let actor = self.check_approver(request)?;
         if request.objections().any(|objection| objection.actor == *actor) {
             return Ok(Vec::new());

@@ -11,6 +11,8 @@ mod approval;
 mod promotion;
 mod registration;
 mod rollback;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,14 +70,10 @@ impl<R: Into<Rejection>> From<R> for Halt {
 pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> Result<Vec<Event>, Halt> {
     let rules =
         Rules { state, context, policy: Effective { model: &state.policy, registry: context.registry } };
-    let Some(model) = (match context.stream {
-        Stream::Model(model) => Some(model),
-        _ => None,
-    }) else {
-        return match command {
-            Command::ChangePolicy { change } => Ok(rules.change_policy(change)),
-            _ => Err(Rejection::WrongStream.into()),
-        };
+    let model = match (context.stream, command) {
+        (Stream::Model(model), _) => model,
+        (Stream::Registry, Command::ChangePolicy { change }) => return Ok(rules.change_policy(change)?),
+        _ => return Err(Rejection::WrongStream.into()),
     };
     if !matches!(command, Command::Register { .. }) {
         rules.require_model(model)?;
@@ -107,7 +105,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::Amend { version, metadata, metrics, deployment } => {
             rules.amend(version, metadata, metrics, deployment)?
         }
-        Command::ChangePolicy { change } => rules.change_policy(change),
+        Command::ChangePolicy { change } => rules.change_policy(change)?,
     })
 }
 

@@ -2,7 +2,6 @@
 //! approval, and the one invariant that matters most: production holds at most one version, because
 //! the version that leaves and the one that enters do so in the same commit.
 
-use crate::compat;
 use crate::content::Content;
 use crate::event::{ClosedCause, Event, PromotionRequested, RollbackSafety, StageCause, StageChanged};
 use crate::policy::ApprovalRule;
@@ -69,7 +68,7 @@ impl Rules<'_> {
             }
             let cause = if request.is_expired(now) {
                 ClosedCause::Expired
-            } else if request.promotion.rule != rule {
+            } else if self.is_void(request, state) {
                 ClosedCause::Void
             } else {
                 return Ok(Vec::new()); // It waits already.
@@ -142,12 +141,8 @@ impl Rules<'_> {
             && let Some(present) =
                 self.state.production.as_ref().and_then(|present| self.state.version(present))
         {
-            let (findings, known) = going_back(content, &present.content);
-            rollback_safety = Some(RollbackSafety {
-                to: present.version.clone(),
-                safe: known.then(|| compat::is_rollback_safe(&findings)),
-                findings,
-            });
+            let (findings, safe) = going_back(content, &present.content);
+            rollback_safety = Some(RollbackSafety { to: present.version.clone(), safe, findings });
             events.extend(self.void_requests(&present.version, None));
             events.push(Event::StageChanged(Box::new(StageChanged {
                 version: present.version.clone(),

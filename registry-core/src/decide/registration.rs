@@ -4,15 +4,17 @@
 use crate::command::VersionChoice;
 use crate::compat::{self, ExplicitCheck, Finding, Interface};
 use crate::content::{Content, check_tag_value};
+use crate::digest::Digest;
 use crate::event::{Event, Numbering, StageCause, VersionRegistered};
 use crate::invalid::Invalid;
 use crate::name::Text;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
-use crate::state::VersionState;
+use crate::state::{ModelState, VersionState};
 use crate::version::{Bump, Version};
 
 use super::Rules;
+use super::annotate::{TAGS_MAX, check_json, check_signature};
 
 /// The interface of a version, as the compatibility rules see it.
 pub(crate) fn interface(content: &Content) -> Interface<'_> {
@@ -26,32 +28,33 @@ pub(crate) fn interface(content: &Content) -> Interface<'_> {
     }
 }
 
-/// What clients that have adapted to `from` meet when `to` takes its place, and whether that could
-/// be told; without both signatures it cannot.
-pub(crate) fn going_back(from: &Content, to: &Content) -> (Vec<Finding>, bool) {
-    match (&from.signature, &to.signature) {
-        (Some(from), Some(to)) => (compat::rollback_findings(from, to), true),
-        _ => (Vec::new(), false),
-    }
+/// What clients that have adapted to `from` meet when `to` takes its place, and whether they survive
+/// it; none if that cannot be told, because one side does not say what it takes or gives.
+pub(crate) fn going_back(from: &Content, to: &Content) -> (Vec<Finding>, Option<bool>) {
+    let (Some(from), Some(to)) = (&from.signature, &to.signature) else { return (Vec::new(), None) };
+    let findings = compat::rollback_findings(from, to);
+    let known = from.inputs().is_some() == to.inputs().is_some()
+        && from.outputs().is_some() == to.outputs().is_some();
+    // What breaks, breaks, whatever else is unknown.
+    let safe = if compat::is_rollback_safe(&findings) { known.then_some(true) } else { Some(false) };
+    (findings, safe)
 }
 
 /// The version that follows `baseline` by at least `required`, and that was never used.
 ///
 /// The new number continues the line that the bump stays in: a patch continues the baseline's
 /// `major.minor`, a minor its `major`, a major all versions. Deleted versions count.
-fn next_in_line<'a>(
-    baseline: &Version,
-    required: Bump,
-    versions: impl Iterator<Item = &'a Version>,
-) -> Option<Version> {
+fn next_in_line(baseline: &Version, required: Bump, state: &ModelState) -> Option<Version> {
+    const END: u64 = u64::MAX;
     let slot = compat::slot(baseline, required);
-    let in_line = |version: &&Version| match slot {
-        Bump::Major => true,
-        Bump::Minor => version.major() == baseline.major(),
-        Bump::Patch => version.major() == baseline.major() && version.minor() == baseline.minor(),
+    let line_end = match slot {
+        Bump::Major => Version::new(END, END, END),
+        Bump::Minor => Version::new(baseline.major(), END, END),
+        Bump::Patch => Version::new(baseline.major(), baseline.minor(), END),
     };
-    let head = versions.filter(in_line).max().unwrap_or(baseline).max(baseline);
-    head.bumped(slot)
+    // The baseline lies in its own line, so what is found is at least the baseline.
+    let head = state.versions_up_to(&line_end).next_back().map_or(baseline, |state| &state.version);
+    head.max(baseline).bumped(slot)
 }
 
 impl<'a> Rules<'a> {
@@ -73,11 +76,31 @@ impl<'a> Rules<'a> {
             Some(baseline) if baseline.version < *version => Some(baseline),
             _ => self
                 .state
-                .versions()
+                .versions_up_to(version)
                 .rev()
                 .find(|state| state.deleted.is_none() && state.version < *version)
                 .map(AsRef::as_ref),
         }
+    }
+
+    /// The number of a version that there is nothing to compare with: `0.1.0`, or what follows the
+    /// numbers that were used and deleted.
+    fn first_number(&self, least: Option<Bump>) -> Result<Version, Rejection> {
+        let Some(highest) = self.state.versions().next_back() else {
+            return Ok(if least == Some(Bump::Major) {
+                Version::new(1, 0, 0)
+            } else {
+                Version::new(0, 1, 0)
+            });
+        };
+        next_in_line(&highest.version, least.unwrap_or(Bump::Minor), self.state)
+            .ok_or_else(|| Rejection::VersionOverflow { baseline: highest.version.clone() })
+    }
+
+    /// Whether a version with files and this content is there, so that there is nothing to number.
+    fn is_registered(&self, content: &Content, digest: Digest) -> bool {
+        !content.artifacts.is_empty()
+            && self.state.versions().any(|state| state.digest == digest && state.deleted.is_none())
     }
 
     pub(super) fn register(
@@ -100,16 +123,11 @@ impl<'a> Rules<'a> {
                     VersionChoice::Bump { bump } => Some(*bump),
                     _ => None,
                 };
+                if least.is_none() && self.is_registered(content, digest) {
+                    return Ok(Vec::new());
+                }
                 match self.baseline() {
-                    None => {
-                        let first = if least == Some(Bump::Major) { 1 } else { 0 };
-                        (Version::new(first, 1 - first, 0), Numbering::default())
-                    }
-                    Some(baseline)
-                        if least.is_none() && baseline.digest == digest && !content.artifacts.is_empty() =>
-                    {
-                        return Ok(Vec::new());
-                    }
+                    None => (self.first_number(least)?, Numbering::default()),
                     Some(baseline) => self.following(baseline, least, content)?,
                 }
             }
@@ -208,12 +226,14 @@ impl<'a> Rules<'a> {
             return Err(Rejection::BumpUnknown { baseline: baseline.version.clone() });
         }
         let next = |bump| {
-            next_in_line(&baseline.version, bump, self.state.versions().map(|state| &state.version))
+            next_in_line(&baseline.version, bump, self.state)
                 .ok_or_else(|| Rejection::VersionOverflow { baseline: baseline.version.clone() })
         };
         let version = next(least.unwrap_or(required))?;
+        // Below 1.0.0 a minor change raises the same number as a patch: numbers decide, not words.
+        let slot = |bump| compat::slot(&baseline.version, bump);
         if let Some(least) = least
-            && least < required
+            && slot(least) < slot(required)
         {
             return Err(Rejection::VersionTooSmall {
                 proposed: version,
@@ -237,6 +257,13 @@ impl<'a> Rules<'a> {
 fn check(content: &Content) -> Result<(), Invalid> {
     for (key, value) in &content.tags {
         check_tag_value(key, value)?;
+    }
+    if TAGS_MAX < content.tags.len() {
+        return Err(Invalid::new("tags", content.tags.len(), format!("at most {TAGS_MAX}")));
+    }
+    check_json(&content.metadata)?;
+    if let Some(signature) = &content.signature {
+        check_signature(signature)?;
     }
     let mut names = std::collections::BTreeSet::new();
     for file in &content.environment {

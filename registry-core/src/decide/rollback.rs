@@ -2,7 +2,6 @@
 //! production that cannot serve, and must not surprise clients: going back from a version to an
 //! older one is itself a question of compatibility, for clients that have adapted to the newer one.
 
-use crate::compat;
 use crate::event::{Event, RolledBack, StageCause, StageChanged};
 use crate::rejection::Rejection;
 use crate::stage::Stage;
@@ -11,6 +10,9 @@ use crate::version::Version;
 
 use super::registration::going_back;
 use super::{Halt, Rules};
+
+/// Versions that were not taken, with why.
+type PassedOver = Vec<(Version, String)>;
 
 impl<'a> Rules<'a> {
     pub(super) fn roll_back(&self, to: Option<&Version>, force: bool) -> Result<Vec<Event>, Halt> {
@@ -22,8 +24,8 @@ impl<'a> Rules<'a> {
             Some(version) => (self.named_target(present, version)?, Vec::new()),
             None => self.previous_good()?,
         };
-        let (findings, _) = going_back(&present.content, &target.content);
-        let breaks = !compat::is_rollback_safe(&findings);
+        let (findings, safe) = going_back(&present.content, &target.content);
+        let breaks = safe == Some(false);
         if breaks && !force {
             return Err(Rejection::RollbackBreaksClients {
                 from: present.version.clone(),
@@ -95,7 +97,7 @@ impl<'a> Rules<'a> {
 
     /// The last version in production before the present one that is neither deprecated, nor
     /// quarantined, nor deleted, and whose bytes verify.
-    fn previous_good(&self) -> Result<(&'a VersionState, Vec<(Version, String)>), Halt> {
+    fn previous_good(&self) -> Result<(&'a VersionState, PassedOver), Halt> {
         let mut passed_over = Vec::new();
         for version in self.state.previous_in_production() {
             let Some(state) = self.state.version(version) else { continue };

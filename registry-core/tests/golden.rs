@@ -1,0 +1,541 @@
+//! The format of the log, held in files: one record for every kind of event and every cause in
+//! one, exactly as it is stored. A change of the code that changes what is written, or how what was
+//! written is read, fails here.
+//!
+//! A record in `golden/` is never edited: logs like it exist. A new kind of event, or a new field,
+//! gets a record of its own; such a file is written by
+//!
+//! ```text
+//! REGENERATE_GOLDEN_RECORDS=1 cargo test -p registry-core --test golden
+//! ```
+//!
+//! and nothing but new files may come of it, until the number of the format rises.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use registry_core::codec::{DecodeError, decode, encode};
+use registry_core::event::{
+    Amended, ClosedCause, Decision, FORMAT, Numbering, PromotionRequested, RollbackSafety, RolledBack,
+    StageCause, StageChanged, VersionRegistered,
+};
+use registry_core::{
+    ApprovalRule, Artifact, Bump, Commit, Content, Deployment, Digest, Direction, EnvironmentFile, Event,
+    Finite, Manifest, Metadata, Metric, PolicyChange, Revision, Stage, StageRule, Stream, Transitions,
+    Version, compat,
+};
+
+fn v(version: &str) -> Version {
+    version.parse().unwrap()
+}
+
+fn revision(number: u64) -> Revision {
+    Revision::new(number).unwrap()
+}
+
+fn number(value: f64) -> Finite {
+    Finite::new(value).unwrap()
+}
+
+fn commit(events: Vec<Event>) -> Commit {
+    Commit {
+        format: FORMAT,
+        stream: "model/fraud detection".parse().unwrap(),
+        revision: revision(2),
+        previous: Some(Digest::of(b"the commit before")),
+        time: "2024-01-15T10:30:00.123456Z".parse().unwrap(),
+        actor: "alice@example.com".parse().unwrap(),
+        reason: Some("drift in \"amount\",\nsee the report – §3".parse().unwrap()),
+        request_id: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+        request_digest: Digest::of(b"the request"),
+        events,
+    }
+}
+
+/// Everything that a version can hold.
+fn content() -> Content {
+    let file = |path: &str, bytes: &[u8]| Artifact {
+        path: path.parse().unwrap(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    let signature = r#"{"inputs": {"columns": [
+            {"name": "amount", "type": "double", "minimum": 0.0, "unit": "EUR"},
+            {"name": "country", "type": "string", "required": false, "default": "DE"}]},
+        "outputs": {"tensors": [{"name": "scores", "type": "float", "shape": ["batch", 2]}]},
+        "params": [{"name": "threshold", "type": "double", "default": 0.5}]}"#;
+    let features =
+        r#"{"set": "fraud", "version": "v1", "features": ["risk", {"name": "mean", "unit": "EUR"}]}"#;
+    Content {
+        artifacts: Manifest::new(vec![file("model.bin", b"weights"), file("tokens/vocabulary.txt", b"a\n")])
+            .unwrap(),
+        signature: Some(serde_json::from_str(signature).unwrap()),
+        features: Some(serde_json::from_str(features).unwrap()),
+        environment: vec![
+            EnvironmentFile::new("requirements.txt".parse().unwrap(), "xgboost==1.7.0\n".to_owned()).unwrap(),
+        ],
+        metadata: metadata(),
+        metrics: metrics(),
+        deployment: deployment(),
+        tags: [("team".parse().unwrap(), "fraud".to_owned())].into(),
+        description: Some("Finds fraud.".parse().unwrap()),
+    }
+}
+
+fn metadata() -> Metadata {
+    let text = |text: &str| Some(text.parse().unwrap());
+    Metadata {
+        algorithm: text("XGBoost"),
+        framework: text("xgboost==1.7.0"),
+        runtime: text("python 3.10"),
+        hyperparameters: [
+            ("eta".to_owned(), serde_json::json!(0.1)),
+            ("max_depth".to_owned(), serde_json::json!(6)),
+            ("monotone".to_owned(), serde_json::json!([1, 0, -1])),
+        ]
+        .into(),
+        training_date: Some("2024-01-14".parse().unwrap()),
+        training_seconds: Some(number(5400.5)),
+        training_data_version: text("2024-01"),
+        training_data_size: text("100k rows"),
+        feature_engineering_version: text("v7"),
+        experiment: text("exp-42"),
+        increment: text("INC-7"),
+        parent_model: Some("fraud base@v0.9.0".parse().unwrap()),
+        owner: Some("alice@example.com".parse().unwrap()),
+        extra: [("notes".to_owned(), serde_json::json!({"big": u64::MAX, "null": null, "π": 3.125}))].into(),
+    }
+}
+
+fn metrics() -> BTreeMap<registry_core::Key, Metric> {
+    let full = Metric {
+        value: number(0.875),
+        direction: Some(Direction::Higher),
+        unit: Some("share".parse().unwrap()),
+        samples: Some(1_000),
+        standard_error: Some(number(1e-3)),
+    };
+    [("auc".parse().unwrap(), full), ("loss/val".parse().unwrap(), Metric::new(-0.1).unwrap())].into()
+}
+
+fn deployment() -> Deployment {
+    Deployment {
+        latency_p50_ms: Some(number(1.5)),
+        latency_p95_ms: Some(number(4.0)),
+        size_bytes: Some(1_048_576),
+        cpu_cores: Some(number(0.5)),
+        memory_bytes: Some(u64::MAX),
+    }
+}
+
+fn rule() -> ApprovalRule {
+    ApprovalRule {
+        approvers: ["bob".parse().unwrap(), "carol".parse().unwrap()].into(),
+        quorum: 2.try_into().unwrap(),
+        registrant_may_approve: true,
+        requester_may_approve: true,
+        expires_after_seconds: Some(86_400),
+    }
+}
+
+fn decision(actor: &str) -> Decision {
+    Decision {
+        actor: actor.parse().unwrap(),
+        approved: true,
+        at: "2024-01-15T10:29:00Z".parse().unwrap(),
+        meaning: Some("validation".parse().unwrap()),
+        comment: Some("looks good".parse().unwrap()),
+    }
+}
+
+fn findings() -> Vec<compat::Finding> {
+    let with = |framework| compat::Interface { framework: Some(framework), ..compat::Interface::default() };
+    compat::compare_interfaces(&with("xgboost==1.6"), &with("xgboost==1.7")).findings
+}
+
+fn moved(from: Stage, to: Stage, cause: StageCause, rollback_safety: Option<RollbackSafety>) -> Event {
+    Event::StageChanged(Box::new(StageChanged { version: v("v3.1.0"), from, to, cause, rollback_safety }))
+}
+
+/// Every record, by the name of its file.
+fn records() -> BTreeMap<&'static str, Commit> {
+    use Stage::{Archived, Development, Production, Staging};
+    let version = || v("v3.1.0");
+    let request = || revision(1);
+    let comment = || Some("looks good".parse().unwrap());
+    let registered = |content: Content, numbering| {
+        let digest = content.digest();
+        Event::VersionRegistered(Box::new(VersionRegistered {
+            version: v("v3.1.0-rc.1+build.5"),
+            digest,
+            content,
+            numbering,
+        }))
+    };
+    let numbering = Numbering {
+        baseline: Some(v("v3.0.0")),
+        required: Some(Bump::Minor),
+        findings: findings(),
+        overridden: Some("nobody calls it".parse().unwrap()),
+    };
+    let requested = |by_choice| PromotionRequested {
+        version: version(),
+        digest: Digest::of(b"content"),
+        from: Staging,
+        to: Production,
+        rule: rule(),
+        by_choice,
+        expires_at: Some("2024-01-16T10:30:00Z".parse().unwrap()),
+    };
+    let safety = |safe| RollbackSafety { to: v("v3.0.0"), safe, findings: findings() };
+    let policy = |change| Event::PolicyChanged { change };
+    let one: Vec<(&'static str, Event)> = vec![
+        ("version_registered", registered(content(), numbering)),
+        ("version_registered.bare", registered(Content::default(), Numbering::default())),
+        (
+            "stage_changed.promotion",
+            moved(
+                Staging,
+                Production,
+                StageCause::Promotion { request: Some(request()), approvals: vec![decision("bob")] },
+                Some(safety(Some(true))),
+            ),
+        ),
+        (
+            "stage_changed.promotion.bare",
+            moved(
+                Development,
+                Staging,
+                StageCause::Promotion { request: None, approvals: Vec::new() },
+                Some(safety(None)),
+            ),
+        ),
+        (
+            "stage_changed.superseded",
+            moved(Production, Archived, StageCause::Superseded { by: v("v4") }, None),
+        ),
+        (
+            "stage_changed.rolled_back",
+            moved(Production, Archived, StageCause::RolledBack { to: v("v3") }, None),
+        ),
+        ("stage_changed.rollback", moved(Archived, Production, StageCause::Rollback { from: v("v4") }, None)),
+        ("promotion_requested", Event::PromotionRequested(Box::new(requested(false)))),
+        ("promotion_requested.by_choice", Event::PromotionRequested(Box::new(requested(true)))),
+        (
+            "promotion_approved",
+            Event::PromotionApproved {
+                request: request(),
+                meaning: Some("validation".parse().unwrap()),
+                comment: comment(),
+            },
+        ),
+        ("promotion_rejected", Event::PromotionRejected { request: request(), comment: comment() }),
+        ("decision_withdrawn", Event::DecisionWithdrawn { request: request() }),
+        (
+            "promotion_closed.withdrawn",
+            Event::PromotionClosed { request: request(), cause: ClosedCause::Withdrawn },
+        ),
+        (
+            "promotion_closed.expired",
+            Event::PromotionClosed { request: request(), cause: ClosedCause::Expired },
+        ),
+        ("promotion_closed.void", Event::PromotionClosed { request: request(), cause: ClosedCause::Void }),
+        (
+            "approval_overridden",
+            Event::ApprovalOverridden { version: version(), to: Production, rule: rule() },
+        ),
+        (
+            "rolled_back",
+            Event::RolledBack(Box::new(RolledBack {
+                from: v("v4"),
+                to: version(),
+                findings: findings(),
+                forced: true,
+                passed_over: vec![(v("v3.5"), "model.bin: a byte was flipped".to_owned())],
+            })),
+        ),
+        ("quarantined", Event::Quarantined { version: version() }),
+        ("quarantine_lifted", Event::QuarantineLifted { version: version() }),
+        (
+            "deprecated",
+            Event::Deprecated {
+                version: version(),
+                superseded_by: Some(v("v4")),
+                end_of_life: Some("2024-06-30T23:59:59.999999Z".parse().unwrap()),
+            },
+        ),
+        ("deprecation_lifted", Event::DeprecationLifted { version: version() }),
+        ("version_deleted", Event::VersionDeleted { version: version() }),
+        ("version_restored", Event::VersionRestored { version: version() }),
+        (
+            "alias_set",
+            Event::AliasSet {
+                alias: "champion".parse().unwrap(),
+                version: version(),
+                previous: Some(v("v3.0.0")),
+            },
+        ),
+        ("alias_removed", Event::AliasRemoved { alias: "champion".parse().unwrap(), previous: version() }),
+        (
+            "tags_changed",
+            Event::TagsChanged {
+                version: Some(version()),
+                set: [("team".parse().unwrap(), "fraud – \"EU\"".to_owned())].into(),
+                removed: vec!["a/b".parse().unwrap()],
+            },
+        ),
+        (
+            "description_changed",
+            Event::DescriptionChanged {
+                version: Some(version()),
+                description: Some("Finds\tfraud.".parse().unwrap()),
+            },
+        ),
+        ("description_changed.removed", Event::DescriptionChanged { version: None, description: None }),
+        (
+            "amended",
+            Event::Amended(Box::new(Amended {
+                version: version(),
+                metadata: metadata(),
+                metrics: metrics(),
+                deployment: deployment(),
+            })),
+        ),
+        (
+            "policy_changed.stage_rule",
+            policy(PolicyChange::StageRule {
+                stage: Production,
+                rule: Some(StageRule { approval: Some(rule()) }),
+            }),
+        ),
+        (
+            "policy_changed.stage_rule.removed",
+            policy(PolicyChange::StageRule { stage: Production, rule: None }),
+        ),
+        (
+            "policy_changed.transitions",
+            policy(PolicyChange::Transitions { table: Some(Transitions::default()) }),
+        ),
+        ("policy_changed.transitions.removed", policy(PolicyChange::Transitions { table: None })),
+    ];
+    let mut records: BTreeMap<_, _> =
+        one.into_iter().map(|(name, event)| (name, commit(vec![event]))).collect();
+    let first = Commit {
+        stream: Stream::Registry,
+        revision: Revision::FIRST,
+        previous: None,
+        reason: None,
+        ..commit(vec![policy(PolicyChange::StageRule {
+            stage: Staging,
+            rule: Some(StageRule { approval: Some(ApprovalRule::default()) }),
+        })])
+    };
+    records.insert("first_commit_of_the_registry", first);
+    let several = vec![
+        Event::Quarantined { version: version() },
+        Event::VersionDeleted { version: version() },
+        Event::VersionRestored { version: version() },
+    ];
+    records.insert("several_events", commit(several));
+    records
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn stored(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(format!("{name}.json"))).unwrap_or_else(|error| {
+        panic!("golden/{name}.json: {error}; the comment at the top of this file says how it is written")
+    })
+}
+
+fn regenerate() -> bool {
+    std::env::var_os("REGENERATE_GOLDEN_RECORDS").is_some()
+}
+
+#[test]
+fn every_record_is_written_and_read_as_it_is_stored() {
+    for (name, commit) in records() {
+        let encoded = encode(&commit);
+        if regenerate() {
+            std::fs::write(folder().join(format!("{name}.json")), &encoded.bytes).unwrap();
+        }
+        let stored = stored(name);
+        let (read, digest) = decode(&commit.stream, commit.revision, &stored).unwrap();
+        assert_eq!(read, commit, "{name} means what it meant");
+        assert_eq!(digest, encoded.digest, "{name}");
+        let again = encode(&read).bytes;
+        assert_eq!(String::from_utf8(again).unwrap(), String::from_utf8(stored).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn every_file_is_a_record_that_is_checked() {
+    if regenerate() {
+        return;
+    }
+    let files: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .collect();
+    let names: BTreeSet<String> = records().keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(files, names);
+}
+
+/// The variants that serde knows, taken from what it says when it meets one it does not know.
+fn variants<T: serde::de::DeserializeOwned>(unknown: &str) -> BTreeSet<String> {
+    let error = serde_json::from_str::<T>(unknown).err().unwrap().to_string();
+    let (_, list) = error.split_once("expected ").unwrap();
+    let known: BTreeSet<String> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(!known.is_empty(), "{error}");
+    known
+}
+
+#[test]
+fn the_records_cover_every_kind_of_event_and_every_cause() {
+    let json: Vec<serde_json::Value> =
+        records().values().map(|commit| serde_json::to_value(commit).unwrap()).collect();
+    let events: Vec<&serde_json::Value> =
+        json.iter().flat_map(|commit| commit["events"].as_array().unwrap()).collect();
+    let held = |pick: &dyn Fn(&serde_json::Value) -> &serde_json::Value| -> BTreeSet<String> {
+        events.iter().filter_map(|event| pick(event).as_str()).map(str::to_owned).collect()
+    };
+    assert_eq!(held(&|event| &event["event"]), variants::<Event>(r#"{"event":"?"}"#));
+    assert_eq!(held(&|event| &event["cause"]["kind"]), variants::<StageCause>(r#"{"kind":"?"}"#));
+    assert_eq!(held(&|event| &event["change"]["kind"]), variants::<PolicyChange>(r#"{"kind":"?"}"#));
+    assert_eq!(held(&|event| &event["cause"]), variants::<ClosedCause>(r#""?""#));
+    for commit in records().values() {
+        for event in &commit.events {
+            let json = serde_json::to_value(event).unwrap();
+            assert_eq!(json["event"], event.kind(), "`kind` is the name in the log");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_wherever_it_is() {
+    const PATTERNS: [u8; 9] = [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff];
+    for (name, commit) in records() {
+        let stored = encode(&commit).bytes;
+        let mut damaged = stored.clone();
+        for position in 0..stored.len() {
+            for pattern in PATTERNS {
+                damaged[position] = stored[position] ^ pattern;
+                let found = decode(&commit.stream, commit.revision, &damaged);
+                assert!(
+                    matches!(found, Err(DecodeError::Corrupt { revision, .. }) if revision == commit.revision),
+                    "{name}: byte {position} ^ {pattern:#04x} went unnoticed: {found:?}"
+                );
+            }
+            damaged[position] = stored[position];
+        }
+    }
+}
+
+#[test]
+fn a_record_that_was_cut_short_is_found_wherever_it_ends() {
+    for (name, commit) in records() {
+        let stored = encode(&commit).bytes;
+        for length in 0..stored.len() {
+            let found = decode(&commit.stream, commit.revision, &stored[..length]);
+            assert!(matches!(found, Err(DecodeError::Corrupt { .. })), "{name} cut to {length}: {found:?}");
+        }
+    }
+}
+
+/// A record of this commit, with a digest that fits.
+fn sealed(commit: &serde_json::Value) -> Vec<u8> {
+    let inner = commit.to_string();
+    let digest = Digest::of(inner.as_bytes());
+    format!(r#"{{"commit":{inner},"digest":"{digest}"}}"#).into_bytes()
+}
+
+fn json(commit: &Commit) -> serde_json::Value {
+    serde_json::to_value(commit).unwrap()
+}
+
+#[test]
+fn fields_that_are_not_known_are_passed_over() {
+    for (name, commit) in records() {
+        let mut json = json(&commit);
+        json["of the future"] = serde_json::json!({"a": [1, null]});
+        for event in json["events"].as_array_mut().unwrap() {
+            event["of the future"] = serde_json::json!([0.5]);
+            for part in ["cause", "content", "numbering", "rollback_safety", "change"] {
+                if let Some(part) = event.get_mut(part).filter(|part| part.is_object()) {
+                    part["of the future"] = serde_json::json!("x");
+                }
+            }
+        }
+        let bytes = sealed(&json);
+        let (read, digest) = decode(&commit.stream, commit.revision, &bytes).unwrap();
+        assert_eq!(read, commit, "{name}");
+        assert_ne!(digest, encode(&commit).digest, "{name}: the digest covers what is not known too");
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_as_such_whatever_it_holds() {
+    let commit = &records()["quarantined"];
+    let refused = |json: serde_json::Value| match decode(&commit.stream, commit.revision, &sealed(&json))
+        .unwrap_err()
+    {
+        DecodeError::NewerFormat { revision, format, .. } => (revision, format),
+        other => panic!("{other}"),
+    };
+    let mut newer = json(commit);
+    newer["format"] = (FORMAT + 1).into();
+    assert_eq!(refused(newer.clone()), (commit.revision, FORMAT + 1));
+    newer["events"] = serde_json::json!([{"event": "reincarnated", "as": "v9"}]);
+    assert_eq!(refused(newer), (commit.revision, FORMAT + 1));
+    assert_eq!(refused(serde_json::json!({"format": 7, "all else": "is new"})), (commit.revision, 7));
+}
+
+#[test]
+fn an_unknown_event_in_a_known_format_is_damage() {
+    let commit = &records()["quarantined"];
+    let mut unknown = json(commit);
+    unknown["events"] = serde_json::json!([{"event": "reincarnated", "as": "v9"}]);
+    let error = decode(&commit.stream, commit.revision, &sealed(&unknown)).unwrap_err();
+    assert!(error.to_string().contains("reincarnated"), "{error}");
+}
+
+#[test]
+fn a_record_in_the_place_of_another_is_refused() {
+    for (name, commit) in records() {
+        let bytes = encode(&commit).bytes;
+        let other = "model/another".parse().unwrap();
+        let error = decode(&other, commit.revision, &bytes).unwrap_err();
+        assert!(error.to_string().contains(&commit.stream.to_string()), "{name}: {error}");
+        let error = decode(&commit.stream, commit.revision.next(), &bytes).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("it is revision {}", commit.revision)),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_record_is_said_to_be_none() {
+    let commit = &records()["quarantined"];
+    let whole = String::from_utf8(encode(commit).bytes).unwrap();
+    let others = [
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        json(commit).to_string(),
+        format!("{whole}{whole}"),
+        whole.replacen("{\"commit\"", "{\"and\":1,\"commit\"", 1),
+        whole.to_uppercase(),
+        "[".repeat(100_000),
+        format!("{{\"commit\":{}", "[".repeat(100_000)),
+    ];
+    for bytes in others {
+        let error = decode(&commit.stream, commit.revision, bytes.as_bytes()).unwrap_err();
+        assert!(matches!(error, DecodeError::Corrupt { .. }), "{error}");
+    }
+}

@@ -1,0 +1,1069 @@
+//! What holds whatever anybody asks for, in whatever order: a generator of plausible and implausible
+//! commands over a small universe, run against the in-memory registry, and beside it a reference
+//! that is too simple to be wrong, computed from the events alone.
+//!
+//! `PROPTEST_CASES=10000 cargo test --release -p registry-core --test properties` looks longer.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use registry_core::event::StageCause;
+use registry_core::{
+    Actor, AliasName, ApprovalRule, Artifact, By, Command, Content, Deployment, Digest, Engine, Error, Event,
+    IdSource, Key, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric, ModelName,
+    ModelState, Need, Outcome, Policy, PolicyChange, Query, Recorded, Registration, Registry, RegistryExt,
+    Rejection, Request, Revision, Selector, Stage, StageRule, Stream, Tags, Timestamp, Transitions, Upload,
+    Version, VersionChoice, storage::ArtifactStore as _,
+};
+
+const VERSIONS: [&str; 10] =
+    ["0.1.0", "0.2.0", "1.0.0", "1.0.0+a", "1.0.1", "1.1.0", "2.0.0-rc.1", "2.0.0-rc.2", "2.0.0", "3.0.0"];
+const ACTORS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if asked { default.cases } else { cases },
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..default
+    }
+}
+
+fn v(version: &str) -> Version {
+    version.parse().unwrap()
+}
+
+/// The bytes of the model in each kind of content; one kind has none.
+const WEIGHTS: [Option<&[u8]>; 6] = [Some(b"w0"), Some(b"w1"), Some(b"w2"), Some(b"w3"), None, Some(b"w5")];
+const SIGNATURES: [Option<&str>; 6] = [
+    Some(r#"{"inputs":{"a":"double"},"outputs":{"s":"double"}}"#),
+    Some(r#"{"inputs":{"a":"double"},"outputs":{"s":"double"}}"#),
+    Some(r#"{"inputs":{"a":"double"},"outputs":{"s":"double","t":"double"}}"#),
+    None,
+    None,
+    Some(r#"{"inputs":{"a":"double","b":"double"},"outputs":{"s":"double"}}"#),
+];
+
+fn content(kind: usize) -> Content {
+    let file = |bytes: &[u8]| Artifact {
+        path: "model.bin".parse().unwrap(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+    };
+    Content {
+        artifacts: Manifest::new(WEIGHTS[kind].map(file).into_iter().collect()).unwrap(),
+        signature: SIGNATURES[kind].map(|json| serde_json::from_str(json).unwrap()),
+        ..Content::default()
+    }
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Act {
+    /// Somebody asks for something.
+    Ask(Ask),
+    /// The bytes of a kind of content are lost, altered, or put right again.
+    Damage(usize, Option<&'static [u8]>),
+}
+
+#[derive(Debug, Clone)]
+struct Ask {
+    actor: Actor,
+    reason: bool,
+    /// How the clock moves before, also backwards.
+    clock_us: i64,
+    /// Whether the caller names a revision, and whether it is the right one.
+    expecting: Option<bool>,
+    /// For policies: whether they are meant for all models.
+    everywhere: bool,
+    command: Command,
+}
+
+/// Mostly one of three, so that things happen to the same version.
+fn version() -> impl Strategy<Value = Version> + Clone {
+    prop_oneof![3 => select(vec!["1.0.0", "1.0.1", "2.0.0"]), 1 => select(&VERSIONS[..])].prop_map(v)
+}
+
+fn stage() -> impl Strategy<Value = Stage> {
+    select(&Stage::ALL[..])
+}
+
+fn rule() -> impl Strategy<Value = ApprovalRule> {
+    (0..3_usize, 1..3_u32, any::<bool>(), any::<bool>(), select(vec![None, Some(1_u64), Some(3_600)]))
+        .prop_map(|(approvers, quorum, registrant, requester, expires_after_seconds)| ApprovalRule {
+            approvers: ACTORS.iter().rev().take(approvers).map(|actor| actor.parse().unwrap()).collect(),
+            quorum: quorum.try_into().unwrap(),
+            registrant_may_approve: registrant,
+            requester_may_approve: requester,
+            expires_after_seconds,
+        })
+}
+
+fn policy_change() -> impl Strategy<Value = PolicyChange> {
+    let rule = prop_oneof![
+        2 => Just(None),
+        3 => rule().prop_map(|rule| Some(StageRule { approval: Some(rule) })),
+        1 => Just(Some(StageRule { approval: None })),
+    ];
+    let open = Stage::ALL.into_iter().flat_map(|from| Stage::ALL.map(|to| (from, to)));
+    let open = Some(Transitions::new(open));
+    let tables = vec![None, None, open.clone(), open, Some(Transitions::new([]))];
+    prop_oneof![
+        6 => (select(vec![Stage::Production, Stage::Production, Stage::Archived]), rule)
+            .prop_map(|(stage, rule)| PolicyChange::StageRule { stage, rule }),
+        1 => select(tables).prop_map(|table| PolicyChange::Transitions { table }),
+    ]
+}
+
+fn tags() -> impl Strategy<Value = Tags> {
+    prop::collection::btree_map(key(), select(vec!["", "1", "fraud"]).prop_map(str::to_owned), 0..3)
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    select(vec!["team", "auc", "a/b"]).prop_map(|key| key.parse().unwrap())
+}
+
+fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl Strategy<Value = Command> {
+    let version = move || version.clone();
+    let target = || {
+        select(vec![
+            Stage::Staging,
+            Stage::Staging,
+            Stage::Production,
+            Stage::Production,
+            Stage::Production,
+            Stage::Archived,
+            Stage::Development,
+        ])
+    };
+    let alias =
+        || select(vec!["champion", "challenger"]).prop_map(|alias| alias.parse::<AliasName>().unwrap());
+    let choice = prop_oneof![
+        4 => version().prop_map(VersionChoice::from),
+        1 => version().prop_map(|version| VersionChoice::Explicit {
+            version,
+            allow_smaller: Some("so it is".parse().unwrap()),
+        }),
+        2 => Just(VersionChoice::Auto),
+        1 => select(vec!["major", "minor", "patch"])
+            .prop_map(|bump| VersionChoice::Bump { bump: bump.parse().unwrap() }),
+    ];
+    let register =
+        (choice, 0..WEIGHTS.len(), prop::bool::weighted(0.3)).prop_map(|(version, kind, staged)| {
+            let stage = if staged { Stage::Staging } else { Stage::Development };
+            Command::Register { version, content: Box::new(content(kind)), stage }
+        });
+    let promote = (
+        version(),
+        prop::option::weighted(0.1, stage()),
+        target(),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(version, from, to, require_approval, emergency)| Command::Promote {
+            version,
+            from,
+            to,
+            require_approval,
+            emergency,
+        });
+    let maybe_to = || prop::option::weighted(0.3, target());
+    let decide = (version(), maybe_to(), 0..5_u8).prop_map(|(version, to, what)| match what {
+        0..=2 => Command::Approve { version, to, meaning: None, comment: None },
+        3 => Command::Reject { version, to, comment: None },
+        _ => Command::Withdraw { version, to },
+    });
+    let end = prop::option::of((0..100_000_000_i64).prop_map(|us| Timestamp::from_microseconds(us).unwrap()));
+    let say = prop_oneof![
+        (version(), prop::option::of(version()), end).prop_map(|(version, superseded_by, end_of_life)| {
+            Command::Deprecate { version, superseded_by, end_of_life }
+        }),
+        version().prop_map(|version| Command::LiftDeprecation { version }),
+        version().prop_map(|version| Command::Delete { version }),
+        version().prop_map(|version| Command::Undelete { version }),
+        (alias(), version()).prop_map(|(alias, version)| Command::SetAlias { alias, version }),
+        alias().prop_map(|alias| Command::RemoveAlias { alias }),
+        (prop::option::of(version()), tags(), prop::collection::vec(key(), 0..2))
+            .prop_map(|(version, set, remove)| Command::ChangeTags { version, set, remove }),
+        (prop::option::of(version()), select(vec![None, Some("new"), Some("old")])).prop_map(
+            |(version, text)| Command::Describe { version, description: text.map(|t| t.parse().unwrap()) }
+        ),
+        (version(), key(), -1.0..1.0_f64).prop_map(|(version, key, value)| Command::Amend {
+            version,
+            metadata: Box::new(Metadata::default()),
+            metrics: [(key, Metric::new(value).unwrap())].into(),
+            deployment: Box::new(Deployment::default()),
+        }),
+    ];
+    prop_oneof![
+        5 => register,
+        9 => promote,
+        6 => decide,
+        2 => (prop::option::weighted(0.4, version()), any::<bool>())
+            .prop_map(|(to, force)| Command::Rollback { to, force }),
+        1 => version().prop_map(|version| Command::LiftQuarantine { version }),
+        6 => say,
+        2 => policy_change().prop_map(|change| Command::ChangePolicy { change }),
+    ]
+}
+
+fn act(version: impl Strategy<Value = Version> + Clone + 'static) -> impl Strategy<Value = Act> {
+    let clock = prop_oneof![
+        6 => 0..2_000_000_i64,
+        1 => Just(0),
+        1 => -100_000_000_000..0_i64,
+    ];
+    let ask = (
+        select(&ACTORS[..]),
+        any::<bool>(),
+        clock,
+        prop::option::weighted(0.1, any::<bool>()),
+        any::<bool>(),
+        command(version),
+    )
+        .prop_map(|(actor, reason, clock_us, expecting, everywhere, command)| Ask {
+            actor: actor.parse().unwrap(),
+            reason,
+            clock_us,
+            expecting,
+            everywhere,
+            command,
+        });
+    let damage = (0..WEIGHTS.len(), select(vec![None, Some(&b"??"[..])]))
+        .prop_map(|(kind, bytes)| Act::Damage(kind, bytes));
+    let repair = (0..WEIGHTS.len()).prop_map(|kind| Act::Damage(kind, WEIGHTS[kind]));
+    prop_oneof![40 => ask.prop_map(Act::Ask), 1 => damage, 2 => repair]
+}
+
+fn asked(actor: &str, command: Command) -> Act {
+    Act::Ask(Ask {
+        actor: actor.parse().unwrap(),
+        reason: true,
+        clock_us: 1,
+        expecting: None,
+        everywhere: false,
+        command,
+    })
+}
+
+fn promote(version: &Version, to: Stage, emergency: bool) -> Command {
+    Command::Promote { version: version.clone(), from: None, to, require_approval: false, emergency }
+}
+
+/// Things that seldom happen by chance: a version goes through approval, with some back and forth, or
+/// production is rolled back and the quarantine lifted.
+fn story() -> impl Strategy<Value = Vec<Act>> {
+    let version = || select(vec!["1.0.0", "1.0.1", "2.0.0"]).prop_map(v);
+    let word = (select(&ACTORS[..]), 0..6_u8);
+    let emergency = prop::bool::weighted(0.2);
+    let review = (version(), rule(), emergency, prop::collection::vec(word, 0..8)).prop_map(
+        |(version, rule, emergency, words)| {
+            let rule = Some(StageRule { approval: Some(rule) });
+            let change = PolicyChange::StageRule { stage: Stage::Production, rule };
+            let mut acts = vec![
+                asked("alice", Command::ChangePolicy { change }),
+                asked("bob", promote(&version, Stage::Staging, false)),
+                asked("bob", promote(&version, Stage::Production, false)),
+            ];
+            for (actor, what) in words {
+                let (version, to) = (version.clone(), None);
+                let command = match what {
+                    0..=2 => Command::Approve { version, to, meaning: None, comment: None },
+                    3 => Command::Reject { version, to, comment: None },
+                    _ => Command::Withdraw { version, to },
+                };
+                acts.push(asked(actor, command));
+            }
+            if emergency {
+                acts.push(asked("bob", promote(&version, Stage::Production, true)));
+            }
+            acts
+        },
+    );
+    let back = (prop::option::of(version()), any::<bool>()).prop_map(|(to, force)| {
+        let lift = |version| asked("carol", Command::LiftQuarantine { version: v(version) });
+        let roll_back = asked("dave", Command::Rollback { to, force });
+        vec![roll_back.clone(), roll_back, lift("1.0.0"), lift("2.0.0")]
+    });
+    prop_oneof![3 => review, 1 => back]
+}
+
+/// A life of a model. Most begin with versions on their way, so that there is something to do.
+fn life() -> impl Strategy<Value = Vec<Act>> {
+    let first = (select(vec!["1.0.0", "1.0.1", "2.0.0", "0.2.0"]), 0..WEIGHTS.len(), any::<bool>());
+    let begin = prop::collection::vec(first, 0..6);
+    let acts = prop_oneof![12 => act(version()).prop_map(|act| vec![act]), 1 => story()];
+    (begin, prop::collection::vec(acts, 1..60)).prop_map(|(begin, acts)| {
+        let begin = begin.into_iter().flat_map(|(version, kind, live)| {
+            let register = Command::Register {
+                version: VersionChoice::Explicit {
+                    version: v(version),
+                    allow_smaller: Some("so it is".parse().unwrap()),
+                },
+                content: Box::new(content(kind)),
+                stage: Stage::Staging,
+            };
+            let promote = promote(&v(version), Stage::Production, false);
+            [Some(asked("alice", register)), live.then(|| asked("alice", promote))].into_iter().flatten()
+        });
+        begin.chain(acts.into_iter().flatten()).collect()
+    })
+}
+
+#[derive(Debug, Default)]
+struct CountedIds(AtomicU64);
+
+impl IdSource for CountedIds {
+    fn next_id(&self) -> u128 {
+        self.0.fetch_add(1, Ordering::SeqCst).into()
+    }
+}
+
+struct World {
+    registry: Engine<MemoryLog, MemoryArtifacts>,
+    log: Arc<MemoryLog>,
+    artifacts: Arc<MemoryArtifacts>,
+    clock: Arc<ManualClock>,
+    model: ModelName,
+    /// For each commit of the model, the policy of the registry that it was decided under.
+    registry_policies: Vec<Arc<Policy>>,
+    /// For each commit, the state right after it.
+    states: Vec<Arc<ModelState>>,
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_microseconds(10_000_000).unwrap()
+}
+
+impl World {
+    async fn new() -> World {
+        let clock = Arc::new(ManualClock::new(start()));
+        let log = Arc::new(MemoryLog::default());
+        let artifacts = Arc::new(MemoryArtifacts::with_clock(clock.clone()));
+        for bytes in WEIGHTS.into_iter().flatten() {
+            artifacts.put(&Bytes::from_static(bytes), &|_| {}).await.unwrap();
+        }
+        let registry = Engine::new(log.clone(), artifacts.clone())
+            .with_clock(clock.clone())
+            .with_ids(Arc::new(CountedIds::default()));
+        let model = "fraud".parse().unwrap();
+        World { registry, log, artifacts, clock, model, registry_policies: Vec::new(), states: Vec::new() }
+    }
+
+    /// A registry over the same log that remembers nothing.
+    fn cold(&self) -> Engine<MemoryLog, MemoryArtifacts> {
+        Engine::new(self.log.clone(), self.artifacts.clone()).with_clock(self.clock.clone())
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Model(self.model.clone())
+    }
+
+    async fn state(&self) -> Arc<ModelState> {
+        self.registry.state(&self.stream(), &Need::Whole).await.unwrap()
+    }
+
+    async fn history(&self, stream: &Stream) -> Vec<Recorded> {
+        self.registry.history(stream, Revision::FIRST, usize::MAX).await.unwrap()
+    }
+
+    async fn run(&mut self, act: Act) {
+        match act {
+            Act::Damage(kind, bytes) => {
+                if let Some(original) = WEIGHTS[kind] {
+                    self.artifacts.damage(&Digest::of(original), bytes.map(Bytes::from_static));
+                }
+            }
+            Act::Ask(ask) => self.ask(ask).await,
+        }
+    }
+
+    /// Asks, and checks what must hold of every single request.
+    async fn ask(&mut self, ask: Ask) {
+        let now = self.registry_now().saturating_add(ask.clock_us);
+        self.clock.set(Timestamp::from_microseconds(now.max(0)).unwrap());
+        let everywhere = ask.everywhere && matches!(ask.command, Command::ChangePolicy { .. });
+        let stream = if everywhere { Stream::Registry } else { self.stream() };
+        let before = self.registry.state(&stream, &Need::Whole).await.unwrap();
+        let length = before.revision().map_or(0, Revision::get);
+        let mut by = By::new(ask.actor);
+        if ask.reason {
+            by = by.because("it must be".parse().unwrap());
+        }
+        if let Some(right) = ask.expecting {
+            let revision = if right { length } else { length + 1 };
+            by = by.expecting(Revision::new(revision.max(1)).unwrap());
+        }
+        let request = Request { stream: stream.clone(), by: by.clone(), command: ask.command };
+
+        let rehearsal = Request { by: by.rehearsing(), ..request.clone() };
+        let rehearsed = self.registry.execute(rehearsal).await;
+        assert_eq!(self.history(&stream).await.len() as u64, length, "a rehearsal writes nothing");
+        let result = self.registry.execute(request.clone()).await;
+        let after = self.history(&stream).await;
+
+        let receipt = match result {
+            Err(Error::Rejected(rejection)) => {
+                assert_eq!(after.len() as u64, length, "a refusal writes nothing");
+                assert_eq!(self.registry.state(&stream, &Need::Whole).await.unwrap(), before);
+                assert!(!rejection.to_string().is_empty());
+                let same = matches!(&rehearsed, Err(Error::Rejected(other)) if *other == rejection);
+                assert!(same, "{rehearsed:?} was rehearsed, but then {rejection:?}");
+                return;
+            }
+            Err(other) => panic!("nothing is wrong with the storage, but: {other:?}"),
+            Ok(receipt) => receipt,
+        };
+        let commit = match receipt.outcome {
+            Outcome::Unchanged => {
+                assert_eq!(after.len() as u64, length, "nothing to do writes nothing");
+                assert!(rehearsed.unwrap().events().is_empty());
+                return;
+            }
+            Outcome::Committed(commit) => commit,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(after.len() as u64, length + 1);
+        assert_eq!(after.last(), Some(&commit));
+        assert_eq!(rehearsed.unwrap().events(), commit.commit.events, "it goes as it was rehearsed");
+        assert_eq!(self.registry.state(&stream, &Need::Whole).await.unwrap(), receipt.state);
+
+        // The same request again, later, and another one under its id.
+        self.clock.advance(std::time::Duration::from_micros(1));
+        let again = Request { by: by.with_request_id(receipt.request_id.clone()), ..request.clone() };
+        let repeated = self.registry.execute(again.clone()).await.unwrap();
+        assert!(matches!(&repeated.outcome, Outcome::Repeated(same) if *same == commit));
+        let other = Request { command: Command::Rollback { to: Some(v("9.9.9")), force: true }, ..again };
+        let reused = self.registry.execute(other).await.unwrap_err();
+        assert!(matches!(reused.rejection(), Some(Rejection::RequestIdReused { .. })), "{reused:?}");
+        assert_eq!(self.history(&stream).await, after);
+
+        if !everywhere {
+            let policy = self.registry.state(&Stream::Registry, &Need::Whole).await.unwrap().policy.clone();
+            self.registry_policies.push(policy);
+            self.states.push(receipt.state);
+        }
+    }
+
+    fn registry_now(&self) -> i64 {
+        self.registry.clock().now().microseconds()
+    }
+}
+
+/// What is known of a version by one who only reads the events.
+#[derive(Debug, Clone)]
+struct Known {
+    version: Version,
+    registrant: Actor,
+    stage: Stage,
+    /// The commit that brought it there.
+    entered: usize,
+    deprecated: bool,
+    quarantined: bool,
+    deleted: bool,
+}
+
+/// The reference: lists and loops.
+#[derive(Debug, Clone, Default)]
+struct Naive {
+    /// In the order of registration.
+    versions: Vec<Known>,
+    /// Who was in production, from when, until when.
+    spans: Vec<(Version, Timestamp, Option<Timestamp>)>,
+    aliases: BTreeMap<AliasName, Version>,
+    requests: BTreeMap<u64, (Actor, ApprovalRule, Version)>,
+    policy: Policy,
+}
+
+impl Naive {
+    fn known(&mut self, version: &Version) -> &mut Known {
+        self.versions.iter_mut().find(|known| known.version == *version).unwrap()
+    }
+
+    fn production(&self) -> Option<&Version> {
+        let inside: Vec<_> = self.versions.iter().filter(|known| known.stage == Stage::Production).collect();
+        assert!(inside.len() <= 1, "more than one version is in production: {inside:?}");
+        inside.first().map(|known| &known.version)
+    }
+
+    /// Takes a commit, and checks that it was allowed.
+    fn apply(&mut self, index: usize, recorded: &Recorded, registry: &Policy) {
+        let commit = &recorded.commit;
+        let overridden = commit.events.iter().any(|e| matches!(e, Event::ApprovalOverridden { .. }));
+        assert!(!overridden || commit.reason.is_some(), "an override has a reason");
+        for event in &commit.events {
+            match event {
+                Event::VersionRegistered(registered) => {
+                    // By text too, so that equality itself is not trusted.
+                    let core = |version: &Version| version.to_string().split('+').next().unwrap().to_owned();
+                    let new = core(&registered.version);
+                    assert!(
+                        self.versions.iter().all(|known| core(&known.version) != new),
+                        "{new} was registered before"
+                    );
+                    assert_eq!(registered.digest, registered.content.digest());
+                    self.versions.push(Known {
+                        version: registered.version.clone(),
+                        registrant: commit.actor.clone(),
+                        stage: Stage::Development,
+                        entered: index,
+                        deprecated: false,
+                        quarantined: false,
+                        deleted: false,
+                    });
+                }
+                Event::StageChanged(change) => {
+                    let rollback = matches!(change.cause, StageCause::Rollback { .. });
+                    let known = self.known(&change.version);
+                    assert_eq!(known.stage, change.from, "a move starts where the version is");
+                    assert_ne!(change.from, change.to);
+                    assert!(!known.deleted, "a deleted version moved");
+                    let upwards = matches!(change.to, Stage::Staging | Stage::Production);
+                    assert!(!(upwards && known.quarantined), "a quarantined version was promoted");
+                    (known.stage, known.entered) = (change.to, index);
+                    let registrant = known.registrant.clone();
+                    if change.from == Stage::Production {
+                        self.spans.last_mut().unwrap().2 = Some(commit.time);
+                    }
+                    if change.to == Stage::Production {
+                        let served = self.spans.iter().any(|(version, ..)| *version == change.version);
+                        assert!(!rollback || served, "a rollback goes to a version that served");
+                        self.spans.push((change.version.clone(), commit.time, None));
+                    }
+                    if let StageCause::Promotion { request, approvals } = &change.cause {
+                        let own = self.policy.stages.get(&change.to);
+                        let rule =
+                            own.or(registry.stages.get(&change.to)).and_then(|rule| rule.approval.clone());
+                        match request {
+                            None => assert!(rule.is_none() || overridden, "approval was passed over"),
+                            Some(request) => {
+                                let (requester, asked, version) =
+                                    self.requests.remove(&request.get()).unwrap();
+                                assert!(rule.is_none_or(|rule| rule == asked), "approved under another rule");
+                                assert_eq!(version, change.version);
+                                let people: BTreeSet<&Actor> = approvals.iter().map(|a| &a.actor).collect();
+                                assert_eq!(people.len(), approvals.len(), "a person counts once");
+                                assert!(asked.quorum.get() as usize <= people.len());
+                                assert!(approvals.iter().all(|a| a.approved), "an objection was passed over");
+                                assert!(
+                                    asked.approvers.is_empty()
+                                        || people.iter().all(|p| asked.approvers.contains(*p))
+                                );
+                                assert!(asked.registrant_may_approve || !people.contains(&registrant));
+                                assert!(asked.requester_may_approve || !people.contains(&requester));
+                            }
+                        }
+                    }
+                }
+                Event::PromotionRequested(asked) => {
+                    let request = (commit.actor.clone(), asked.rule.clone(), asked.version.clone());
+                    self.requests.insert(commit.revision.get(), request);
+                }
+                Event::PromotionClosed { request, .. } => {
+                    assert!(self.requests.remove(&request.get()).is_some(), "what is closed was open");
+                }
+                Event::Quarantined { version } => self.known(version).quarantined = true,
+                Event::QuarantineLifted { version } => self.known(version).quarantined = false,
+                Event::Deprecated { version, .. } => self.known(version).deprecated = true,
+                Event::DeprecationLifted { version } => self.known(version).deprecated = false,
+                Event::VersionDeleted { version } => {
+                    let known = self.known(version);
+                    assert_ne!(known.stage, Stage::Production);
+                    known.deleted = true;
+                }
+                Event::VersionRestored { version } => self.known(version).deleted = false,
+                Event::AliasSet { alias, version, previous } => {
+                    assert_eq!(self.aliases.insert(alias.clone(), version.clone()), *previous);
+                }
+                Event::AliasRemoved { alias, previous } => {
+                    assert_eq!(self.aliases.remove(alias).as_ref(), Some(previous));
+                }
+                Event::PolicyChanged { change } => assert!(self.policy.change(change)),
+                _ => {}
+            }
+        }
+        for (alias, version) in self.aliases.clone() {
+            assert!(!self.known(&version).deleted, "{alias} points to a deleted version");
+        }
+        for (_, _, version) in self.requests.values().cloned().collect::<Vec<_>>() {
+            assert!(!self.known(&version).deleted, "a promotion of a deleted version waits");
+        }
+    }
+
+    fn production_at(&self, instant: Timestamp) -> Option<&Version> {
+        let mut found = self
+            .spans
+            .iter()
+            .filter(|(_, since, until)| *since <= instant && until.is_none_or(|until| instant < until));
+        let first = found.next();
+        assert!(found.next().is_none(), "two versions were in production at {instant}");
+        first.map(|(version, ..)| version)
+    }
+
+    fn live(&self) -> impl DoubleEndedIterator<Item = &Known> {
+        self.versions.iter().filter(|known| !known.deleted)
+    }
+
+    fn highest(&self, wanted: impl Fn(&Version) -> bool) -> Option<Version> {
+        let order = |version: &Version| version.as_semver().clone();
+        self.live()
+            .filter(|known| !known.deprecated && !known.quarantined && wanted(&known.version))
+            .map(|known| known.version.clone())
+            .max_by(|a, b| order(a).cmp_precedence(&order(b)))
+    }
+
+    /// What each selector should name.
+    fn selected(&self) -> Vec<(Selector, Option<Version>)> {
+        let release = |version: &Version| version.as_semver().pre.is_empty();
+        let production = self.production();
+        let previous = self
+            .spans
+            .iter()
+            .rev()
+            .map(|(version, ..)| version)
+            .filter(|version| Some(*version) != production)
+            .find(|version| self.live().any(|known| known.version == **version));
+        let mut selected = vec![
+            (Selector::LATEST, self.highest(release)),
+            (Selector::Latest { with_prereleases: true }, self.highest(|_| true)),
+            (Selector::Newest, self.live().next_back().map(|known| known.version.clone())),
+            (Selector::Previous, previous.cloned()),
+            (Selector::PRODUCTION, production.cloned()),
+        ];
+        for text in ["^1", "~1.0.0", ">=1.0.1, <3", "*", "=1.1.0", ">=2.0.0-rc.1", "^7"] {
+            let range = semver::VersionReq::parse(text).unwrap();
+            let expected = self.highest(|version| range.matches(version.as_semver()));
+            selected.push((text.parse().unwrap(), expected));
+        }
+        for stage in [Stage::Development, Stage::Staging, Stage::Archived] {
+            // At most one version enters a stage in one commit, but for the highest of a tie.
+            let entered = self.live().filter(|known| known.stage == stage);
+            let last = entered.max_by(|a, b| (a.entered, &a.version).cmp(&(b.entered, &b.version)));
+            selected.push((Selector::Stage(stage), last.map(|known| known.version.clone())));
+        }
+        for alias in ["champion", "challenger"] {
+            let alias: AliasName = alias.parse().unwrap();
+            let version = self.aliases.get(&alias).cloned();
+            selected.push((Selector::Alias(alias), version));
+        }
+        selected
+    }
+}
+
+fn just_around(instant: Timestamp) -> [Timestamp; 3] {
+    [-1, 0, 1].map(|us| Timestamp::from_microseconds(instant.microseconds() + us).unwrap())
+}
+
+async fn named(registry: &impl Registry, model: &ModelName, selector: &Selector) -> Option<Version> {
+    match registry.get(model, selector).await {
+        Ok(found) => Some(found.version.clone()),
+        Err(Error::Rejected(Rejection::NoMatch { .. } | Rejection::ModelNotFound { .. })) => None,
+        Err(other) => panic!("{selector}: {other:?}"),
+    }
+}
+
+/// Everything that must hold of a log and what is made of it.
+async fn check(world: &World) {
+    let history = world.history(&world.stream()).await;
+    let live = world.state().await;
+    let mut naive = Naive::default();
+    for (index, recorded) in history.iter().enumerate() {
+        let commit = &recorded.commit;
+        assert_eq!(commit.revision.get() as usize, index + 1, "revisions are dense");
+        let before = index.checked_sub(1).map(|before| &history[before]);
+        assert_eq!(commit.previous, before.map(|before| before.digest));
+        assert!(before.is_none_or(|before| before.commit.time < commit.time), "times increase");
+        assert!(!commit.events.is_empty());
+        naive.apply(index, recorded, &world.registry_policies[index]);
+        assert_eq!(world.states[index].production.as_ref(), naive.production(), "at {}", commit.revision);
+    }
+
+    // The state is a fold of the log: live, from scratch, from JSON, and by a registry started now.
+    let replayed = ModelState::replay(history.iter().map(|r| (&*r.commit, r.digest)));
+    assert_eq!(*live, replayed);
+    let json = serde_json::to_string(&*live).unwrap();
+    assert_eq!(serde_json::from_str::<ModelState>(&json).unwrap(), *live);
+    let cold = world.cold();
+    assert_eq!(cold.state(&world.stream(), &Need::Whole).await.unwrap(), live);
+
+    // Production through time.
+    let spans: Vec<_> = live.production_spans().map(|s| (s.version.clone(), s.since.at, s.until)).collect();
+    assert_eq!(spans, naive.spans);
+    for recorded in &history {
+        for instant in just_around(recorded.commit.time) {
+            let found = live.production_at(instant).map(|span| &span.version);
+            assert_eq!(found, naive.production_at(instant), "at {instant}");
+        }
+    }
+    for index in [0, history.len() / 3, history.len().saturating_sub(1)] {
+        let Some(recorded) = history.get(index) else { continue };
+        for instant in just_around(recorded.commit.time) {
+            let prefix = history.iter().take_while(|r| r.commit.time <= instant);
+            let expected = ModelState::replay(prefix.map(|r| (&*r.commit, r.digest)));
+            assert_eq!(world.registry.model_at(&world.model, instant).await.unwrap(), expected);
+            let selector = Selector::ProductionAt(instant);
+            let expected = naive.production_at(instant).cloned();
+            assert_eq!(named(&cold, &world.model, &selector).await, expected, "{selector}");
+        }
+    }
+
+    // Names.
+    assert_eq!(live.version_count as usize, naive.versions.len());
+    for (selector, expected) in naive.selected() {
+        assert_eq!(named(&world.registry, &world.model, &selector).await, expected, "{selector}");
+        assert_eq!(named(&world.cold(), &world.model, &selector).await, expected, "{selector}, cold");
+    }
+    assert_eq!(live.latest(false).map(|l| l.version.clone()), naive.selected()[0].1);
+
+    let verification = world.registry.verify(&world.model, Default::default()).await.unwrap();
+    assert!(verification.is_sound(), "{:?}", verification.problems);
+    assert_eq!(verification.commits as usize, history.len());
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn live_through(acts: Vec<Act>) -> World {
+    block_on(async {
+        let mut world = World::new().await;
+        for act in acts {
+            world.run(act).await;
+        }
+        check(&world).await;
+        world
+    })
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    #[test]
+    fn whatever_is_asked_the_record_holds(acts in life()) {
+        live_through(acts);
+    }
+}
+
+/// A version of a model that has many: 0.1.0 to 0.1.39.
+fn one_of_many() -> impl Strategy<Value = Version> + Clone {
+    (0..40_u64).prop_map(|patch| Version::new(0, 1, patch))
+}
+
+proptest! {
+    #![proptest_config(config(10))]
+
+    /// With more versions than a brief checkpoint holds, and started cold after every few commits.
+    #[test]
+    fn a_registry_started_in_the_middle_gives_the_same_answers(
+        acts in prop::collection::vec(act(one_of_many()), 30..90),
+    ) {
+        block_on(async {
+            let mut world = World::new().await;
+            for patch in 0..40 {
+                world.ask(Ask {
+                    actor: "alice".parse().unwrap(),
+                    reason: false,
+                    clock_us: 1,
+                    expecting: None,
+                    everywhere: false,
+                    command: Command::Register {
+                        version: Version::new(0, 1, patch).into(),
+                        content: Box::new(content(3)),
+                        stage: Stage::Staging,
+                    },
+                })
+                .await;
+            }
+            for (index, act) in acts.into_iter().enumerate() {
+                if index % 7 == 0 {
+                    world.registry = world.cold().with_ids(Arc::new(CountedIds((1_000 * index as u64 + 1_000).into())));
+                }
+                world.run(act).await;
+            }
+            check(&world).await;
+        });
+    }
+}
+
+#[test]
+fn the_generator_reaches_every_kind_of_event() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
+    for _ in 0..40 {
+        let acts = life().new_tree(&mut runner).unwrap().current();
+        let world = live_through(acts);
+        for recorded in block_on(world.history(&world.stream())) {
+            for event in &recorded.commit.events {
+                *seen.entry(event.kind()).or_default() += 1;
+            }
+        }
+    }
+    let error = serde_json::from_str::<Event>(r#"{"event":"?"}"#).unwrap_err().to_string();
+    let (_, list) = error.split_once("expected ").unwrap();
+    let missing: Vec<&str> =
+        list.split('`').skip(1).step_by(2).filter(|kind| !seen.contains_key(kind)).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}; seen: {seen:?}");
+}
+
+mod find {
+    use super::*;
+
+    const NAMES: [&str; 6] = ["a", "a b", "a!", "Ab", "ab", "é"];
+    const TEXTS: [&str; 3] = ["Finds Fraud", "xgboost", "É"];
+
+    /// A version and what is said about it.
+    #[derive(Debug, Clone)]
+    struct Made {
+        model: usize,
+        version: usize,
+        staged: bool,
+        tags: Tags,
+        model_tags: Tags,
+        metric: Option<(Key, f64)>,
+        owner: Option<usize>,
+        new_owner: Option<usize>,
+        text: Option<(usize, u8)>,
+        deleted: bool,
+        clock_us: u64,
+    }
+
+    fn made() -> impl Strategy<Value = Made> {
+        (
+            (0..NAMES.len(), 0..VERSIONS.len(), any::<bool>(), tags(), tags()),
+            prop::option::of((key(), select(vec![0.0, 0.5, 0.9, 1.0]))),
+            (prop::option::of(0..2_usize), prop::option::weighted(0.2, 0..2_usize)),
+            prop::option::of((0..TEXTS.len(), 0..4_u8)),
+            prop::bool::weighted(0.2),
+            0..1_000_000_u64,
+        )
+            .prop_map(
+                |(
+                    (model, version, staged, tags, model_tags),
+                    metric,
+                    (owner, new_owner),
+                    text,
+                    deleted,
+                    us,
+                )| Made {
+                    model,
+                    version,
+                    staged,
+                    tags,
+                    model_tags,
+                    metric,
+                    owner,
+                    new_owner,
+                    text,
+                    deleted,
+                    clock_us: us,
+                },
+            )
+    }
+
+    fn query() -> impl Strategy<Value = Query> {
+        let instant = || {
+            prop::option::weighted(0.3, 10_000_000..20_000_000_i64)
+                .prop_map(|us| us.map(|us| Timestamp::from_microseconds(us).unwrap()))
+        };
+        let value = || prop::option::of(select(vec!["", "1", "fraud"]).prop_map(str::to_owned));
+        let bound = || prop::option::of(select(vec![0.0, 0.5, 0.7, 1.0]));
+        (
+            prop::option::weighted(0.3, select(vec!["a", "A", "B", "é", "É", " "]).prop_map(str::to_owned)),
+            prop::option::weighted(0.3, stage()),
+            prop::collection::vec((key(), value()), 0..2),
+            prop::collection::vec((key(), bound(), bound()), 0..2),
+            prop::option::weighted(0.3, select(&ACTORS[..2]).prop_map(|actor| actor.parse().unwrap())),
+            (instant(), instant()),
+            prop::option::weighted(
+                0.3,
+                select(vec!["fraud", "XG", "é", "team", "b"]).prop_map(str::to_owned),
+            ),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(name_contains, stage, tags, metrics, owner, (from, until), text, with_deleted)| Query {
+                    name_contains,
+                    stage,
+                    tags,
+                    metrics,
+                    owner,
+                    registered_from: from,
+                    registered_until: until,
+                    text,
+                    with_deleted,
+                    after: None,
+                    limit: 0,
+                },
+            )
+    }
+
+    /// The query, put as plainly as possible.
+    fn matches(query: &Query, name: &str, model: &ModelState, version: &registry_core::VersionState) -> bool {
+        let within = |whole: &str, part: &str| whole.to_lowercase().contains(&part.to_lowercase());
+        let content = &version.content;
+        if let Some(part) = &query.name_contains
+            && !within(name, part)
+        {
+            return false;
+        }
+        if version.deleted.is_some() && !query.with_deleted {
+            return false;
+        }
+        if let Some(stage) = query.stage
+            && version.stage != stage
+        {
+            return false;
+        }
+        for (key, value) in &query.tags {
+            // A version's own tag stands before its model's of the same key.
+            let found = content.tags.get(key).or(model.tags.get(key));
+            match (found, value) {
+                (None, _) => return false,
+                (Some(found), Some(value)) if found != value => return false,
+                _ => {}
+            }
+        }
+        for (key, low, high) in &query.metrics {
+            let Some(metric) = content.metrics.get(key) else { return false };
+            let value = metric.value.get();
+            if low.is_some_and(|low| value < low) || high.is_some_and(|high| high < value) {
+                return false;
+            }
+        }
+        if query.owner.is_some() && query.owner != content.metadata.owner {
+            return false;
+        }
+        if query.registered_from.is_some_and(|from| version.registered.at < from)
+            || query.registered_until.is_some_and(|until| until < version.registered.at)
+        {
+            return false;
+        }
+        let Some(part) = &query.text else { return true };
+        let mut texts = vec![name.to_owned()];
+        let said = [&model.description, &content.description];
+        let done = [&content.metadata.algorithm, &content.metadata.framework];
+        texts.extend(said.into_iter().chain(done).flatten().map(|text| text.as_str().to_owned()));
+        for (key, value) in model.tags.iter().chain(&content.tags) {
+            texts.extend([key.as_str().to_owned(), value.clone()]);
+        }
+        texts.iter().any(|text| within(text, part))
+    }
+
+    async fn build(world: &World, versions: Vec<Made>) {
+        let registry = &world.registry;
+        let by = By::new("alice".parse().unwrap());
+        for made in versions {
+            world.clock.advance(std::time::Duration::from_micros(made.clock_us));
+            let model: ModelName = NAMES[made.model].parse().unwrap();
+            let version = v(VERSIONS[made.version]);
+            let actor = |index: usize| ACTORS[index].parse::<Actor>().unwrap();
+            let mut content = Content { tags: made.tags, ..Content::default() };
+            content.metadata.owner = made.owner.map(actor);
+            content.metrics = made.metric.into_iter().map(|(k, x)| (k, Metric::new(x).unwrap())).collect();
+            let text = made.text.map(|(text, place)| (TEXTS[text].parse().unwrap(), place));
+            match &text {
+                Some((text, 0)) => content.description = Some(registry_core::Text::clone(text)),
+                Some((text, 1)) => content.metadata.algorithm = Some(text.clone()),
+                Some((text, 2)) => content.metadata.framework = Some(text.clone()),
+                _ => {}
+            }
+            let registration = Registration {
+                stage: if made.staged { Stage::Staging } else { Stage::Development },
+                ..Registration::new(
+                    VersionChoice::Explicit {
+                        version: version.clone(),
+                        allow_smaller: Some("so it is".parse().unwrap()),
+                    },
+                    content,
+                )
+            };
+            let bytes = Bytes::from(made.version.to_string());
+            let upload = Upload { path: "model.bin".parse().unwrap(), source: &bytes };
+            if registry.register(&by, &model, registration, &[upload]).await.is_err() {
+                continue; // Deleted before, or only the build metadata differs.
+            }
+            registry.change_tags(&by, &model, None, made.model_tags, Vec::new()).await.unwrap();
+            if let Some((text, 3)) = text {
+                registry.describe(&by, &model, None, Some(text)).await.unwrap();
+            }
+            if let Some(owner) = made.new_owner.map(actor) {
+                let metadata = Metadata { owner: Some(owner), ..Metadata::default() };
+                registry
+                    .amend(&by, &model, &version, metadata, BTreeMap::new(), Deployment::default())
+                    .await
+                    .unwrap();
+            }
+            if made.deleted {
+                registry.delete(&by, &model, &version).await.unwrap();
+            }
+        }
+    }
+
+    async fn expected(world: &World, query: &Query) -> Vec<(String, Version)> {
+        let mut expected = Vec::new();
+        let mut names = NAMES;
+        names.sort_unstable();
+        for name in names {
+            let state = world.registry.state(&format!("model/{name}").parse().unwrap(), &Need::Whole).await;
+            let state = state.unwrap();
+            let mut versions: Vec<_> = state.versions().collect();
+            versions.sort_by(|a, b| a.version.as_semver().cmp_precedence(b.version.as_semver()));
+            for version in versions {
+                if matches(query, name, &state, version) {
+                    expected.push((name.to_owned(), version.version.clone()));
+                }
+            }
+        }
+        expected
+    }
+
+    async fn found(world: &World, query: &Query, limit: usize) -> Vec<(String, Version)> {
+        let mut query = Query { limit, ..query.clone() };
+        let mut found = Vec::new();
+        for _ in 0..1_000 {
+            let page = world.registry.find(&query).await.unwrap();
+            assert!(page.matches.len() <= limit);
+            assert!(
+                page.next.is_none() || page.matches.len() == limit,
+                "a page that is not the last is full"
+            );
+            let versions = page.matches.iter().map(|m| (m.model.to_string(), m.version.version.clone()));
+            found.extend(versions);
+            match page.next {
+                None => return found,
+                next => query.after = next,
+            }
+        }
+        panic!("no end of pages");
+    }
+
+    proptest! {
+        #![proptest_config(config(48))]
+
+        #[test]
+        fn finds_what_a_plain_search_finds_in_pages_of_any_size(
+            versions in prop::collection::vec(made(), 0..30),
+            queries in prop::collection::vec(query(), 1..8),
+        ) {
+            block_on(async {
+                let world = World::new().await;
+                build(&world, versions).await;
+                for query in queries.iter().chain([&Query::default()]) {
+                    let expected = expected(&world, query).await;
+                    for limit in [1, 2, 3, 7, 1_000] {
+                        assert_eq!(found(&world, query, limit).await, expected, "{query:?} by {limit}");
+                    }
+                }
+            });
+        }
+    }
+}
