@@ -28,6 +28,8 @@ use registry_core::storage::{
 };
 use registry_core::{Clock, Digest, Hasher, IdSource as _, SystemClock, SystemIds, Timestamp};
 
+/// What the names of files begin with that are being removed.
+const REMOVING: &str = "removing-";
 /// How many pieces may wait for being hashed or written.
 const PIECES_AHEAD: usize = 4;
 /// Files up to this size are handled in place, without threads.
@@ -91,7 +93,7 @@ impl FolderArtifacts {
     /// Moves a finished file to its place, durably, unless the bytes are there already.
     fn settle(&self, mut incoming: Incoming, blob: Blob) -> Result<(), StorageError> {
         let target = self.path(&blob.digest);
-        if self.renew(&target, blob.size)? {
+        if self.renew_file(&target, blob.size)? {
             return Ok(());
         }
         let Some(file) = incoming.file.take() else { return Ok(()) };
@@ -110,7 +112,7 @@ impl FolderArtifacts {
     }
 
     /// Renews the age of a blob that is there with the right size. Says whether it is.
-    fn renew(&self, target: &Path, size: u64) -> Result<bool, StorageError> {
+    fn renew_file(&self, target: &Path, size: u64) -> Result<bool, StorageError> {
         let file = match File::open(target) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -124,6 +126,31 @@ impl FolderArtifacts {
         file.set_modified(UNIX_EPOCH + Duration::from_micros(since))
             .map_err(|error| failed("renewing", target, error))?;
         Ok(target.exists())
+    }
+
+    /// Puts in order what a process left behind that was killed: a file that was being removed goes back
+    /// to its place (the next collection decides anew), and what was on its way in for more than a day
+    /// is thrown away.
+    pub(crate) fn recover(&self) -> Result<(), StorageError> {
+        let folder = self.incoming();
+        let day_ago = self.clock.now().microseconds().saturating_sub(24 * 60 * 60 * 1_000_000);
+        for name in names(&folder)? {
+            let path = folder.join(&name);
+            let removing = name.strip_prefix(REMOVING).and_then(|hex| format!("sha256:{hex}").parse().ok());
+            if let Some(digest) = removing {
+                let target = self.path(&digest);
+                if !target.exists() {
+                    // Another process may be faster, or still at it; either way the file is not lost.
+                    let _ = fs::rename(&path, &target);
+                }
+            } else if self
+                .stored(&path, Digest::of(b""))
+                .is_some_and(|old| old.touched.microseconds() < day_ago)
+            {
+                let _ = fs::remove_file(&path);
+            }
+        }
+        Ok(())
     }
 
     fn stored(&self, path: &Path, digest: Digest) -> Option<StoredBlob> {
@@ -307,6 +334,14 @@ impl ArtifactStore for FolderArtifacts {
         }
     }
 
+    async fn renew(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        self.check_writable()?;
+        match self.stat(digest).await? {
+            Some(size) if self.renew_file(&self.path(digest), size)? => Ok(Some(size)),
+            _ => Ok(None),
+        }
+    }
+
     async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {
         let path = self.path(digest);
         let open = || -> io::Result<(File, u64, u64)> {
@@ -350,17 +385,24 @@ impl ArtifactStore for FolderArtifacts {
     async fn remove(&self, digest: &Digest, untouched_since: Timestamp) -> Result<bool, StorageError> {
         self.check_writable()?;
         let path = self.path(digest);
-        let away = self.new_incoming()?;
-        match fs::rename(&path, &away.path) {
+        let is_old =
+            |path: &Path| self.stored(path, *digest).is_some_and(|stored| stored.touched < untouched_since);
+        if path.exists() && !is_old(&path) {
+            return Ok(false);
+        }
+        let folder = self.incoming();
+        fs::create_dir_all(&folder).map_err(|error| failed("making", &folder, error))?;
+        let away = folder.join(format!("{REMOVING}{}", digest.hex()));
+        match fs::rename(&path, &away) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(failed("removing", &path, error)),
         }
-        let is_old = self.stored(&away.path, *digest).is_some_and(|stored| stored.touched < untouched_since);
-        if is_old {
-            return Ok(true); // Dropping `away` removes it.
+        if is_old(&away) {
+            fs::remove_file(&away).map_err(|error| failed("removing", &away, error))?;
+            return Ok(true);
         }
-        fs::rename(&away.path, &path).map_err(|error| failed("putting back", &path, error))?;
+        fs::rename(&away, &path).map_err(|error| failed("putting back", &path, error))?;
         Ok(false)
     }
 }

@@ -86,7 +86,7 @@ impl Options {
         let exists = database.try_exists().map_err(|error| refused(error.to_string()))?;
         if !exists {
             if self.read_only || !self.create {
-                return Err(refused("there is no registry".to_owned()));
+                return Err(Error::NoRegistry { location: folder.display().to_string() });
             }
             if folder.is_file() {
                 return Err(refused("it is a file; a registry is a folder".to_owned()));
@@ -95,10 +95,10 @@ impl Options {
                 .map_err(|error| refused(format!("the folder cannot be made: {error}")))?;
         }
         let artifacts = FolderArtifacts::new(folder.join("blobs"), self.read_only);
-        let log = SqliteLog::open(&database, &self).map_err(|error| match error.kind {
-            registry_core::storage::StorageErrorKind::NewerFormat => Error::NewerFormat(error.to_string()),
-            _ => refused(error.to_string()),
-        })?;
+        let log = SqliteLog::open(&database, &self)?;
+        if !self.read_only {
+            artifacts.recover()?;
+        }
         Ok(Engine::new(Arc::new(log), Arc::new(artifacts)))
     }
 }

@@ -102,8 +102,10 @@ fn kind_of(error: &Error) -> Kind {
         Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
         Error::Contention { .. } => Kind::Conflict,
         Error::PermissionDenied(_) => Kind::AccessDenied,
+        Error::Open { .. } => Kind::Invalid,
+        Error::NoRegistry { .. } => Kind::NotFound,
         Error::CorruptLog(_) | Error::CorruptBytes(_) => Kind::Corrupt,
-        // Unavailable, Open, NewerFormat, and what a later version may add: it cannot be used from here.
+        // Unavailable, NewerFormat, and what a later version may add: it cannot be used from here.
         _ => Kind::Unavailable,
     }
 }

@@ -3,11 +3,11 @@
 //! not an empty registry.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_local::SqliteConnector;
-use registry_core::{Connector as _, Connectors, Error, Invalid, Location, Registry};
+use registry_core::{Connector as _, Connectors, Invalid, Location, Registry};
 
 use crate::failure::{Failure, Kind};
 
@@ -40,12 +40,7 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
         options: BTreeMap::new(),
     });
     if location.scheme != "sqlite" {
-        let connectors = Connectors::new().with(SqliteConnector);
-        let is_known = connectors.schemes().contains(&location.scheme.as_str());
-        return connectors.open(&text).await.map_err(|error| match error {
-            Error::Open { .. } if !is_known => Failure::new(Kind::Invalid, error.to_string()),
-            other => other.into(),
-        });
+        return Ok(Connectors::new().with(SqliteConnector).open_location(location).await?);
     }
     open_local(location, purpose).await
 }
@@ -57,7 +52,6 @@ async fn open_local(mut location: Location, purpose: Purpose) -> Result<Arc<dyn 
         return Err(Failure::new(Kind::Invalid, error.to_string()));
     }
     let folder = PathBuf::from(path);
-    let has_options = !location.options.is_empty();
     // A folder without a registry, or a file in its place, deserves a better answer than a failed open.
     if purpose != Purpose::Begin && !folder.exists() {
         let message = format!(
@@ -74,20 +68,7 @@ async fn open_local(mut location: Location, purpose: Purpose) -> Result<Arc<dyn 
     if let Some((name, value)) = option {
         location.options.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
-    SqliteConnector.open(location).await.map_err(|error| match &error {
-        Error::Open { .. } if purpose != Purpose::Begin && is_without_registry(&folder) => {
-            Failure::new(Kind::NotFound, error.to_string())
-        }
-        Error::Open { .. } if has_options || folder.is_file() => {
-            Failure::new(Kind::Invalid, error.to_string())
-        }
-        _ => error.into(),
-    })
-}
-
-/// Whether a folder holds no database, as `backend-local` names it.
-fn is_without_registry(folder: &Path) -> bool {
-    folder.is_dir() && !folder.join("registry.db").exists()
+    Ok(SqliteConnector.open(location).await?)
 }
 
 /// The folder for data of this user, by the rules of the platform.

@@ -41,6 +41,19 @@ pub enum DecodeError {
         /// What is wrong.
         problem: String,
     },
+    /// The record is whole, but says something that this version of the library does not know.
+    #[error(
+        "revision {revision} of `{stream}` is whole, but this version of the library does not understand it: \
+         {problem}; upgrade it"
+    )]
+    NotUnderstood {
+        /// The log.
+        stream: Stream,
+        /// The place in it.
+        revision: Revision,
+        /// What is not understood.
+        problem: String,
+    },
     /// The record was written by a newer version of this library.
     #[error(
         "revision {revision} of `{stream}` has format {format}, but this library reads formats up to {FORMAT}; upgrade it"
@@ -96,12 +109,14 @@ pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Comm
     }
     let commit: Commit = match serde_json::from_str(inner) {
         Ok(commit) => commit,
+        // The bytes are those that were written, so it is not damage that makes them unreadable.
         Err(error) => {
+            let (stream, problem) = (stream.clone(), error.to_string());
             return Err(match serde_json::from_str::<FormatOnly>(inner) {
                 Ok(FormatOnly { format }) if FORMAT < format => {
-                    DecodeError::NewerFormat { stream: stream.clone(), revision, format }
+                    DecodeError::NewerFormat { stream, revision, format }
                 }
-                _ => corrupt(format!("not a commit: {error}")),
+                _ => DecodeError::NotUnderstood { stream, revision, problem },
             });
         }
     };

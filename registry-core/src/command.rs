@@ -34,7 +34,8 @@ pub struct By {
     pub request_id: Option<RequestId>,
     /// The revision that the stream must be at, for compare-and-set.
     pub expected: Option<Revision>,
-    /// Only find out what would happen.
+    /// Only find out what would happen. Registering is rehearsed without asking for the bytes, which
+    /// need not be sent yet.
     pub dry_run: bool,
 }
 

@@ -17,6 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::compat::Interface;
 use crate::digest::Digest;
 use crate::features::FeatureSchema;
 use crate::invalid::Invalid;
@@ -244,7 +245,6 @@ impl<'de> Deserialize<'de> for Metric {
 
 /// What was measured where the model is served.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// Median latency of one inference, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,7 +271,6 @@ impl Deployment {
 
 /// How a version came to be, in the words of those who made it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Metadata {
     /// For example `XGBoost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -427,6 +426,19 @@ impl Content {
         };
         // These types hold text keys and finite numbers only, which JSON can always write.
         Digest::of(&serde_json::to_vec(&identity).unwrap_or_default())
+    }
+
+    /// What the rules of compatibility look at.
+    pub fn interface(&self) -> Interface<'_> {
+        let metadata = &self.metadata;
+        Interface {
+            signature: self.signature.as_ref(),
+            features: self.features.as_ref(),
+            feature_set: metadata.feature_engineering_version.as_ref().map(Text::as_str),
+            framework: metadata.framework.as_ref().map(Text::as_str),
+            algorithm: metadata.algorithm.as_ref().map(Text::as_str),
+            training_data: metadata.training_data_version.as_ref().map(Text::as_str),
+        }
     }
 
     /// Applies an amendment: what is set replaces what was there, maps are merged key by key.

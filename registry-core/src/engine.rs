@@ -245,10 +245,15 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         Ok(Arc::clone(&self.load(&Stream::Registry, &slot, true).await?.policy))
     }
 
-    /// Whether the bytes of all files named are there; tells the first that is not.
-    async fn check_present(&self, files: &crate::content::Manifest) -> Result<(), Error> {
+    /// Whether the bytes of all files named are there, and makes them young, so that they still are when
+    /// the commit is; tells the first that is not.
+    async fn check_present(&self, files: &crate::content::Manifest, dry_run: bool) -> Result<(), Error> {
         for file in files {
-            if self.artifacts.stat(&file.digest).await? != Some(file.size) {
+            let present = match dry_run {
+                true => self.artifacts.stat(&file.digest).await?,
+                false => self.artifacts.renew(&file.digest).await?,
+            };
+            if present != Some(file.size) {
                 let missing = Rejection::ArtifactMissing { path: file.path.clone(), digest: file.digest };
                 return Err(missing.into());
             }
@@ -321,9 +326,13 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     /// The blobs that a command relies on must be there before it is decided.
     async fn check_blobs(&self, request: &Request, state: &ModelState) -> Result<(), Error> {
         match &request.command {
-            Command::Register { content, .. } => self.check_present(&content.artifacts).await,
+            // A rehearsal comes before the bytes are sent.
+            Command::Register { .. } if request.by.dry_run => Ok(()),
+            Command::Register { content, .. } => self.check_present(&content.artifacts, false).await,
             Command::Undelete { version } => match state.version(version) {
-                Some(found) if found.deleted.is_some() => self.check_present(&found.content.artifacts).await,
+                Some(found) if found.deleted.is_some() => {
+                    self.check_present(&found.content.artifacts, request.by.dry_run).await
+                }
                 _ => Ok(()),
             },
             _ => Ok(()),
@@ -498,7 +507,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                         self.check_blobs(&request, &state).await?;
                         blobs_checked = true;
                     }
-                    let now = commit_time(self.clock.now(), state.head.as_ref());
+                    let now = commit_time(self.clock.now(), state.head.as_ref())?;
                     let events = self.decide(&request, &state, now, &registry, &mut bytes).await?;
                     if events.is_empty() {
                         return Ok(Receipt { request_id: id, outcome: Outcome::Unchanged, state });
@@ -595,9 +604,12 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
 }
 
 /// Later than the commit before, whatever the clock says.
-fn commit_time(now: Timestamp, head: Option<&Head>) -> Timestamp {
-    match head {
-        Some(head) => now.max(head.time.saturating_add(Duration::from_micros(1))),
-        None => now,
+fn commit_time(now: Timestamp, head: Option<&Head>) -> Result<Timestamp, Rejection> {
+    let Some(head) = head else { return Ok(now) };
+    let next = head.time.saturating_add(Duration::from_micros(1));
+    // Otherwise the commit could be written, but would not be believed when it is read.
+    if next <= head.time {
+        return Err(Rejection::EndOfTime { last: head.time });
     }
+    Ok(now.max(next))
 }

@@ -48,7 +48,13 @@ pub enum Error {
     /// What is stored was written by a newer version of this library.
     #[error("{0}")]
     NewerFormat(String),
-    /// A registry cannot be opened from what was given.
+    /// There is no registry at the place given, and none was to be made.
+    #[error("there is no registry at {location}")]
+    NoRegistry {
+        /// The place, without secrets.
+        location: String,
+    },
+    /// A registry cannot be opened from what was given: the URL or an option is wrong.
     #[error("cannot open a registry from {location}: {problem}")]
     Open {
         /// What was given, without secrets.
@@ -67,7 +73,9 @@ impl From<Invalid> for Error {
 impl From<DecodeError> for Error {
     fn from(error: DecodeError) -> Self {
         match error {
-            DecodeError::NewerFormat { .. } => Error::NewerFormat(error.to_string()),
+            DecodeError::NewerFormat { .. } | DecodeError::NotUnderstood { .. } => {
+                Error::NewerFormat(error.to_string())
+            }
             corrupt => Error::CorruptLog(corrupt),
         }
     }

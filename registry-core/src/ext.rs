@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use crate::command::{By, Command, Request, VersionChoice};
 use crate::compat::Finding;
 use crate::content::{Artifact, Content, Deployment, Manifest, Metadata, Metric, Tags};
+use crate::digest::Hasher;
 use crate::error::Error;
 use crate::event::{Event, RollbackSafety, RolledBack};
 use crate::garbage::{Garbage, GarbageOptions, collect};
@@ -260,7 +261,10 @@ pub trait RegistryExt: Registry {
             if !uploads.is_empty() {
                 let mut artifacts: Vec<Artifact> = content.artifacts.iter().cloned().collect();
                 for upload in uploads {
-                    artifacts.push(self.upload(&upload.path, upload.source, &|_| {}).await?);
+                    artifacts.push(match by.dry_run {
+                        true => rehearse_upload(upload).await?,
+                        false => self.upload(&upload.path, upload.source, &|_| {}).await?,
+                    });
                 }
                 content.artifacts = Manifest::new(artifacts)?;
             }
@@ -292,7 +296,10 @@ pub trait RegistryExt: Registry {
                 // A repeated request whose version is gone from the state cannot be: versions stay.
                 return Err(Rejection::ModelNotFound { model: model.clone() }.into());
             };
-            let not_applied = if existed { version.content.differences(&offered) } else { Vec::new() };
+            let mut not_applied = if existed { version.content.differences(&offered) } else { Vec::new() };
+            if existed && stage != Stage::Development && version.stage != stage {
+                not_applied.push("stage");
+            }
             let existed = existed || matches!(receipt.outcome, Outcome::Repeated(_));
             Ok(Registered { version, existed, not_applied, receipt })
         }
@@ -607,20 +614,20 @@ pub trait RegistryExt: Registry {
         search(self, query)
     }
 
-    /// The commits of a model from a revision on.
+    /// The commits of a model, or of another stream, from a revision on.
     fn log(
         &self,
-        model: &ModelName,
+        stream: impl Into<Stream>,
         from: Revision,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Recorded>, Error>> + Send {
-        let stream = Stream::Model(model.clone());
+        let stream = stream.into();
         async move { self.history(&stream, from, limit).await }
     }
 
-    /// Commits of a model as they come, from a revision on.
-    fn watch(&self, model: &ModelName, from: Revision) -> Watch<'_, Self> {
-        Watch::new(self, Stream::Model(model.clone()), from)
+    /// Commits of a model, or of another stream, as they come, from a revision on.
+    fn watch(&self, stream: impl Into<Stream>, from: Revision) -> Watch<'_, Self> {
+        Watch::new(self, stream.into(), from)
     }
 
     /// A handle that always holds what a selector names, for services that swap models while they run.
@@ -663,13 +670,14 @@ pub trait RegistryExt: Registry {
         }
     }
 
-    /// Checks the log of a model link by link and, if asked to, all bytes of its versions.
+    /// Checks the log of a model, or of another stream, link by link and, if asked to, all bytes of its
+    /// versions.
     fn verify(
         &self,
-        model: &ModelName,
+        stream: impl Into<Stream>,
         options: VerifyOptions,
     ) -> impl Future<Output = Result<Verification, Error>> + Send {
-        let stream = Stream::Model(model.clone());
+        let stream = stream.into();
         async move { verify(self, &stream, options).await }
     }
 
@@ -686,6 +694,18 @@ impl<R: Registry + ?Sized> RegistryExt for R {}
 
 /// How many commits are read at once where a whole history is gone through.
 pub(crate) const HISTORY_PAGE: usize = 512;
+
+/// What an upload would be, without storing a byte.
+async fn rehearse_upload(upload: &Upload<'_>) -> Result<Artifact, Error> {
+    let (mut hasher, mut size) = (Hasher::new(), 0_u64);
+    let mut bytes = upload.source.open(0).await?;
+    while let Some(piece) = bytes.next().await {
+        let piece = piece?;
+        size = size.saturating_add(piece.len() as u64);
+        hasher.update(&piece);
+    }
+    Ok(Artifact { path: upload.path.clone(), digest: hasher.finish(), size })
+}
 
 fn request(model: &ModelName, by: &By, command: Command) -> Request {
     Request { stream: Stream::Model(model.clone()), by: by.clone(), command }

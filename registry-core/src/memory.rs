@@ -178,6 +178,13 @@ impl ArtifactStore for MemoryArtifacts {
         Ok(locked(&self.blobs).get(digest).map(|(bytes, _)| bytes.len() as u64))
     }
 
+    async fn renew(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        Ok(locked(&self.blobs).get_mut(digest).map(|(bytes, touched)| {
+            *touched = self.clock.now();
+            bytes.len() as u64
+        }))
+    }
+
     async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {
         let Some((bytes, _)) = locked(&self.blobs).get(digest).cloned() else {
             return Err(StorageError::new(

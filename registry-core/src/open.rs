@@ -158,6 +158,11 @@ impl Connectors {
                 options: BTreeMap::new(),
             },
         };
+        self.open_location(location).await
+    }
+
+    /// Opens the registry at a place that was taken apart already.
+    pub async fn open_location(&self, location: Location) -> Result<Arc<dyn Registry>, Error> {
         let scheme = location.scheme.as_str();
         match self.connectors.iter().find(|connector| connector.schemes().contains(&scheme)) {
             Some(connector) => connector.open(location).await,

@@ -299,6 +299,12 @@ pub enum Rejection {
         /// What clients would meet.
         findings: Vec<Finding>,
     },
+    /// The last commit is dated at the end of time: some clock was very wrong.
+    #[error("the last commit is dated {last}, and no later time can be written")]
+    EndOfTime {
+        /// The last commit's time.
+        last: Timestamp,
+    },
     /// The command makes no sense in this stream.
     #[error("this stream does not take such a command: `registry` takes policies, `model/<name>` the rest")]
     WrongStream,

@@ -201,6 +201,11 @@ pub trait ArtifactStore: Send + Sync + 'static {
     /// The size of a blob, or none if it is not there.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StorageError>;
 
+    /// Renews the age of a blob, as putting its bytes again would, and tells its size; none if it is
+    /// not there. Core asks for it before it commits a version that names bytes put earlier, so that a
+    /// garbage collector that runs beside it spares them.
+    async fn renew(&self, digest: &Digest) -> Result<Option<u64>, StorageError>;
+
     /// The bytes of a blob, or of a part of it. [`StorageErrorKind::Missing`] if it is not there;
     /// a range that reaches beyond the end is cut.
     async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError>;
@@ -221,6 +226,10 @@ impl<A: ArtifactStore + ?Sized> ArtifactStore for std::sync::Arc<A> {
 
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
         (**self).stat(digest).await
+    }
+
+    async fn renew(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        (**self).renew(digest).await
     }
 
     async fn read(&self, digest: &Digest, range: Option<Range<u64>>) -> Result<ByteStream, StorageError> {

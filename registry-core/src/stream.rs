@@ -43,6 +43,18 @@ impl Stream {
     }
 }
 
+impl From<&ModelName> for Stream {
+    fn from(model: &ModelName) -> Self {
+        Stream::Model(model.clone())
+    }
+}
+
+impl From<&Stream> for Stream {
+    fn from(stream: &Stream) -> Self {
+        stream.clone()
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

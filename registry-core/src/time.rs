@@ -171,6 +171,16 @@ impl Clock for ManualClock {
 
     async fn sleep(&self, duration: Duration) {
         self.advance(duration);
+        // Let others run: on a runtime with one thread a loop that only sleeps would starve them.
+        let mut yielded = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut yielded, true) {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
     }
 }
 

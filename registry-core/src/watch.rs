@@ -19,6 +19,8 @@ use crate::stream::{Revision, Stream};
 
 /// How often the log is looked at unless told otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest interval: without a pause a loop would keep a core busy.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
 const PAGE: usize = 256;
 
 /// The commits of a stream as they come.
@@ -39,7 +41,7 @@ impl<'a, R: Registry + ?Sized> Watch<'a, R> {
     /// The same, looking that often.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = interval.max(INTERVAL_MIN);
         self
     }
 
@@ -93,7 +95,7 @@ impl<R: Registry + ?Sized> Follower<R> {
     /// The same, looking that often.
     #[must_use]
     pub fn every(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = interval.max(INTERVAL_MIN);
         self
     }
 

@@ -1,5 +1,6 @@
 //! The exam, taken by the in-memory backend.
 #![cfg(feature = "testing")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What the core costs by itself: no disk, no other process. `cargo bench -p registry-tests --bench core`.
 
+#![expect(clippy::expect_used, reason = "a benchmark may fail loudly")]
+
 use registry_core::{
     By, Content, Engine, MemoryArtifacts, MemoryLog, ModelName, Registration, Registry as _,
     RegistryExt as _, Selector, Version, codec,

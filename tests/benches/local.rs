@@ -249,7 +249,9 @@ async fn main() -> Result<(), Failure> {
         }
     }
     let first = |what: &str| format!("{what}, {}", subjects[0].0);
-    for what in ["register", "promote to production", "get production, after a commit", "get production, warm"] {
+    for what in
+        ["register", "promote to production", "get production, after a commit", "get production, warm"]
+    {
         for (label, ..) in &subjects {
             let line = format!("{what}, {label}");
             if line != first(what) || what.starts_with("get") {

@@ -1,5 +1,6 @@
 //! One folder, many processes: nothing is lost, nothing is doubled, nothing is half done, also when a
 //! process is killed at any instant.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

@@ -52,7 +52,11 @@ fn test() -> Result<(), String> {
 fn check() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"])?;
-    run("cargo", &["doc", "--workspace", "--all-features", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])?;
+    run(
+        "cargo",
+        &["doc", "--workspace", "--all-features", "--no-deps"],
+        &[("RUSTDOCFLAGS", "--deny warnings")],
+    )?;
     for package in PUBLISHED {
         cargo(&["check", "--package", package])?;
     }

@@ -2,20 +2,18 @@
 //! refused before the first byte is sent: a registration is rehearsed on the present state first, so
 //! that a version that may not be leaves nothing behind. `explain` is that rehearsal alone.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
-use registry_core::compat::{Comparison, Interface, compare_interfaces};
-use registry_core::decide::{Context, Halt, decide};
+use registry_core::compat::{Comparison, compare_interfaces};
 use registry_core::event::{Numbering, VersionRegistered};
 use registry_core::storage::ByteSource as _;
 use registry_core::{
     Artifact, Bump, By, Command, Content, Digest, Event, Hasher, Invalid, Manifest, ModelName, ModelState,
-    Need, Outcome, Receipt, Registration, Registry, RegistryExt as _, Rejection, Scope, Selector, Stage,
-    Stream, Text, Timestamp, Version, VersionChoice,
+    Need, Outcome, Receipt, Registration, Registry, RegistryExt as _, Rejection, Request, Selector, Stage,
+    Stream, Text, Version, VersionChoice,
 };
 use registry_files::{FileSource, ScannedFile};
 use serde::Serialize;
@@ -344,7 +342,7 @@ async fn preflight(
     rehearse(registry.as_ref(), by, model, choice, &content, stage).await.map(|_| ())
 }
 
-/// What a registration would record. The engine's own rehearsal wants the bytes to be there already.
+/// What a registration would record.
 async fn rehearse(
     registry: &dyn Registry,
     by: &By,
@@ -353,37 +351,11 @@ async fn rehearse(
     content: &Content,
     stage: Stage,
 ) -> Result<(Arc<ModelState>, Vec<Event>), Failure> {
-    let stream = Stream::Model(model.clone());
-    let state = registry.state(&stream, &Need::Whole).await?;
-    if let Some(expected) = by.expected
-        && state.revision() != Some(expected)
-    {
-        return Err(Rejection::RevisionMismatch { expected, actual: state.revision() }.into());
-    }
-    let rules = registry.policy(&Scope::Registry).await?;
-    let bytes = BTreeMap::new();
-    let context = Context {
-        stream: &stream,
-        now: now(registry, &state),
-        actor: &by.actor,
-        reason: by.reason.as_ref(),
-        registry: &rules,
-        bytes: &bytes,
-    };
     let command = Command::Register { version: choice.clone(), content: Box::new(content.clone()), stage };
-    match decide(&state, &command, &context) {
-        Ok(events) => Ok((state, events)),
-        Err(Halt::Rejected(rejection)) => Err(rejection.into()),
-        // No rule of registration asks for bytes; if one ever does, the engine will find out.
-        Err(Halt::NeedsBytes(_)) => Ok((state, Vec::new())),
-    }
-}
-
-/// When the commit would be made.
-fn now(registry: &dyn Registry, state: &ModelState) -> Timestamp {
-    let now = registry.clock().now();
-    let tick = std::time::Duration::from_micros(1);
-    state.head.map_or(now, |head| now.max(head.time.saturating_add(tick)))
+    let request = Request { stream: Stream::from(model), by: by.rehearsing(), command };
+    let receipt = registry.execute(request).await?;
+    let events = receipt.events().to_vec();
+    Ok((receipt.state, events))
 }
 
 /// In which form findings are shown.
@@ -454,7 +426,7 @@ impl Explain {
             return self.tell(session, None, next.as_ref(), None);
         };
         let found = registry.get(&self.model, &selector).await?;
-        let comparison = compare_interfaces(&interface(&found.content), &interface(&content));
+        let comparison = compare_interfaces(&found.content.interface(), &content.interface());
         self.tell(session, Some(&found.version), next.as_ref(), Some(&comparison))
     }
 
@@ -491,18 +463,5 @@ impl Explain {
             Some(next) => session.out.line(format!("\nNext version: {}", code(&next.to_string()))),
             None => Ok(()),
         }
-    }
-}
-
-/// What the rules of compatibility look at.
-fn interface(content: &Content) -> Interface<'_> {
-    let metadata = &content.metadata;
-    Interface {
-        signature: content.signature.as_ref(),
-        features: content.features.as_ref(),
-        feature_set: metadata.feature_engineering_version.as_ref().map(Text::as_str),
-        framework: metadata.framework.as_ref().map(Text::as_str),
-        algorithm: metadata.algorithm.as_ref().map(Text::as_str),
-        training_data: metadata.training_data_version.as_ref().map(Text::as_str),
     }
 }

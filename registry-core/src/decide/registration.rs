@@ -2,7 +2,7 @@
 //! from what changed, by the table and the algorithm described in [`crate::compat`].
 
 use crate::command::VersionChoice;
-use crate::compat::{self, ExplicitCheck, Finding, Interface};
+use crate::compat::{self, ExplicitCheck, Finding};
 use crate::content::{Content, check_tag_value};
 use crate::digest::Digest;
 use crate::event::{Event, Numbering, StageCause, VersionRegistered};
@@ -15,18 +15,6 @@ use crate::version::{Bump, Version};
 
 use super::Rules;
 use super::annotate::{TAGS_MAX, check_json, check_signature};
-
-/// The interface of a version, as the compatibility rules see it.
-pub(crate) fn interface(content: &Content) -> Interface<'_> {
-    Interface {
-        signature: content.signature.as_ref(),
-        features: content.features.as_ref(),
-        framework: content.metadata.framework.as_ref().map(Text::as_str),
-        algorithm: content.metadata.algorithm.as_ref().map(Text::as_str),
-        training_data: content.metadata.training_data_version.as_ref().map(Text::as_str),
-        feature_set: content.metadata.feature_engineering_version.as_ref().map(Text::as_str),
-    }
-}
 
 /// What clients that have adapted to `from` meet when `to` takes its place, and whether they survive
 /// it; none if that cannot be told, because one side does not say what it takes or gives.
@@ -181,7 +169,7 @@ impl<'a> Rules<'a> {
         content: &Content,
     ) -> Result<Numbering, Rejection> {
         let Some(baseline) = self.baseline_of(version) else { return Ok(Numbering::default()) };
-        let comparison = compat::compare_interfaces(&interface(&baseline.content), &interface(content));
+        let comparison = compat::compare_interfaces(&baseline.content.interface(), &content.interface());
         let mut numbering = Numbering {
             baseline: Some(baseline.version.clone()),
             required: None,
@@ -220,7 +208,7 @@ impl<'a> Rules<'a> {
         least: Option<Bump>,
         content: &Content,
     ) -> Result<(Version, Numbering), Rejection> {
-        let comparison = compat::compare_interfaces(&interface(&baseline.content), &interface(content));
+        let comparison = compat::compare_interfaces(&baseline.content.interface(), &content.interface());
         let required = compat::required_bump(&comparison.findings);
         if least.is_none() && comparison.signature_unknown {
             return Err(Rejection::BumpUnknown { baseline: baseline.version.clone() });

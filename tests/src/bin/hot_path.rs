@@ -1,13 +1,17 @@
 //! One hot path in a loop, for counting instructions: `hot_path get|register|promote FOLDER TIMES`.
 //! Counts do not depend on what else the machine does: `valgrind --tool=callgrind`.
 
-use registry_core::{By, Content, ModelName, PromoteOptions, Registration, RegistryExt as _, Selector, Stage, Version};
+use registry_core::{
+    By, Content, ModelName, PromoteOptions, Registration, RegistryExt as _, Selector, Stage, Version,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [path, folder, times] = words[..] else { return Err("usage: hot_path get|register|promote FOLDER TIMES".into()) };
+    let [path, folder, times] = words[..] else {
+        return Err("usage: hot_path get|register|promote FOLDER TIMES".into());
+    };
     let times: u64 = times.parse()?;
     let registry = backend_local::open(folder)?;
     let (model, by): (ModelName, By) = ("hot".parse()?, By::new("bench".parse()?));
