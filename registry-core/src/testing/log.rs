@@ -1,4 +1,4 @@
-//! The cases about [`CommitLog`](crate::storage::CommitLog).
+//! The cases about [`CommitLog`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
