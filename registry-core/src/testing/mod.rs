@@ -2,7 +2,7 @@
 //!
 //! A backend's author implements [`Candidate`] for a fixture and writes one line:
 //!
-//! ```ignore
+//! ```text
 //! registry_core::exam!(MyFixture::new());
 //! ```
 //!
