@@ -189,7 +189,7 @@ fn tool() -> Option<PathBuf> {
 
 fn cold(tool: &Path, folder: &Path, model: &ModelName) -> Result<(), Failure> {
     let status = Command::new(tool)
-        .args(["--registry", &format!("sqlite:{}", folder.display()), "info", model.as_str(), "production"])
+        .args(["--registry", &format!("sqlite:{}", folder.display()), "get", model.as_str(), "production"])
         .stdout(Stdio::null())
         .status()?;
     if status.success() { Ok(()) } else { Err("the tool failed".into()) }

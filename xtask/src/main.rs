@@ -68,8 +68,10 @@ fn check() -> Result<(), String> {
 
 fn bench() -> Result<(), String> {
     cargo(&["build", "--profile", "bench", "--package", "registry-cli"])?;
-    cargo(&["bench", "--package", "registry-tests", "--bench", "core"])?;
-    cargo(&["bench", "--package", "registry-tests", "--bench", "local"])
+    for bench in ["core", "local", "artifacts"] {
+        cargo(&["bench", "--package", "registry-tests", "--bench", bench])?;
+    }
+    Ok(())
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {
