@@ -45,7 +45,7 @@ use registry_core::storage::{
 };
 use registry_core::{Clock as _, Digest, Hasher, SystemClock, Timestamp};
 
-use crate::bucket::{Bucket, written};
+use crate::bucket::{Bucket, written, written_at_latest};
 use crate::key;
 use crate::log::not_done;
 
@@ -397,7 +397,7 @@ impl ArtifactStore for BucketArtifacts {
         let dates = || try_join(self.bucket.head(&blob), self.bucket.head(&touched));
         // Most are refused here already, without a mark that others would have to wait for.
         let old = |(blob, touched): &(Option<_>, Option<_>)| {
-            [blob, touched].into_iter().flatten().all(|meta| written(meta) < untouched_since)
+            [blob, touched].into_iter().flatten().all(|meta| written_at_latest(meta) < untouched_since)
         };
         let before = dates().await?;
         if before.0.is_none() {

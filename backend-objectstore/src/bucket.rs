@@ -10,6 +10,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -194,6 +195,16 @@ impl Bucket {
 /// When an object was last written, by the store's clock.
 pub(crate) fn written(meta: &ObjectMeta) -> Timestamp {
     Timestamp::from_microseconds(meta.last_modified.timestamp_micros()).unwrap_or(Timestamp::EPOCH)
+}
+
+/// The latest instant at which an object may have been written. The answer to a HEAD tells whole seconds, cut
+/// off, where a list of the same store may tell milliseconds; whoever removes must not be misled by that.
+pub(crate) fn written_at_latest(meta: &ObjectMeta) -> Timestamp {
+    let written = written(meta);
+    match written.microseconds() % 1_000_000 {
+        0 => written.saturating_add(Duration::from_micros(999_999)),
+        _ => written,
+    }
 }
 
 /// Whether a store promises to list in the order of the keys. S3, Google, Azure and the store in memory
