@@ -4,10 +4,17 @@
 //!
 //! There are two kinds. The **brief** one holds what is asked for most (what is in production and in
 //! staging, what aliases point to, the newest version, the last few that were in production) and is
-//! renewed by writers every [`BRIEF_EVERY`] commits: its size does not grow with the number of
+//! renewed by writers every [`CommitLog::brief_every`] commits: its size does not grow with the number of
 //! versions, so neither does the cost of a cold look at production, nor of keeping it. The **whole** one is
 //! kept by a reader that just had to replay more commits than the last one covered, so that
-//! writers never pay for it and the work of keeping it stays in proportion to the history.
+//! writers need not pay for it and the work of keeping it stays in proportion to the history; only where
+//! each commit costs a request to read do writers keep it too, every [`CommitLog::whole_every`] commits.
+//!
+//! A writer keeps a checkpoint of the state that it decided on, **while** it appends the next commit:
+//! on a network that costs no time, and a process that runs a single command keeps one as well.
+//!
+//! [`CommitLog::brief_every`]: crate::storage::CommitLog::brief_every
+//! [`CommitLog::whole_every`]: crate::storage::CommitLog::whole_every
 
 use std::collections::BTreeSet;
 
@@ -19,8 +26,6 @@ use crate::storage::CheckpointKind;
 use crate::stream::Stream;
 use crate::version::Version;
 
-/// After how many commits a writer renews the brief checkpoint.
-const BRIEF_EVERY: u64 = 32;
 /// Up to how many versions a brief checkpoint is whole.
 const BRIEF_VERSIONS_MAX: u64 = 32;
 /// How many of the last spans in production a brief checkpoint holds.
@@ -30,13 +35,19 @@ const BRIEF_NAMED_MAX: usize = 16;
 /// How many commits must have been replayed before keeping a whole checkpoint can pay.
 const WHOLE_REPLAYED_MIN: u64 = 512;
 
-pub(crate) fn brief_is_due(checkpointed: u64, revision: u64) -> bool {
-    checkpointed.saturating_add(BRIEF_EVERY) <= revision
+/// Whether a writer that knows of a checkpoint at one revision should keep another.
+pub(crate) fn is_due(checkpointed: u64, revision: u64, every: u64) -> bool {
+    checkpointed.saturating_add(every.max(1)) <= revision
 }
 
-pub(crate) fn whole_is_due(state: &ModelState, replayed: u64) -> bool {
+/// Whether a reader that had to replay that many commits should spare the next one the work.
+pub(crate) fn whole_pays(state: &ModelState, replayed: u64, every: Option<u64>) -> bool {
     let total = state.revision().map_or(0, |revision| revision.get());
-    !state.partial && WHOLE_REPLAYED_MIN <= replayed && total / 2 <= replayed
+    let enough = match every {
+        Some(every) => every.max(1) <= replayed,
+        None => WHOLE_REPLAYED_MIN <= replayed && total / 2 <= replayed,
+    };
+    !state.partial && enough
 }
 
 pub(crate) fn encode(stream: &Stream, kind: CheckpointKind, state: &ModelState) -> Option<Vec<u8>> {

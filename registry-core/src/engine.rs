@@ -28,7 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use lru::LruCache;
 
 use crate::checkpoint;
@@ -44,7 +44,8 @@ use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
 use crate::rejection::Rejection;
 use crate::state::{Head, ModelState, VersionState};
 use crate::storage::{
-    Append, ArtifactStore, Blob, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, verified,
+    Append, ArtifactStore, Blob, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind,
+    StoredRecord, verified,
 };
 use crate::stream::{Revision, Stream, StreamKind, Term};
 use crate::terms::terms;
@@ -80,7 +81,9 @@ struct Slot {
     /// Writers of one process queue here instead of racing each other.
     writer: futures_util::lock::Mutex<()>,
     /// The revision of the last brief checkpoint that is known to be kept.
-    checkpointed: AtomicU64,
+    brief_at: AtomicU64,
+    /// The same of the whole one.
+    whole_at: AtomicU64,
     /// Whether a checkpoint was looked for already; a stream that is empty stays cold, and need
     /// not be looked up twice each time.
     probed: AtomicBool,
@@ -99,6 +102,15 @@ impl Slot {
         if fuller || (!emptier && kept.revision() < state.revision()) {
             *kept = Arc::clone(state);
         }
+    }
+
+    /// A checkpoint is known to be there.
+    fn kept(&self, kind: CheckpointKind, revision: Revision) {
+        let at = match kind {
+            CheckpointKind::Brief => &self.brief_at,
+            CheckpointKind::Whole => &self.whole_at,
+        };
+        at.fetch_max(revision.get(), Ordering::Relaxed);
     }
 }
 
@@ -168,20 +180,31 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     /// The state of a stream with everything in it that was committed before the call.
     async fn load(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<Arc<ModelState>, Error> {
         let mut state = slot.get();
+        let mut replayed = None;
         let cold = !state.exists();
         if (cold && !slot.probed.swap(true, Ordering::Relaxed)) || (whole && state.partial) {
-            state = Arc::new(self.cold(stream, slot, whole).await?);
+            (state, replayed) = self.cold(stream, slot, whole).await?;
         }
-        let replayed = self.catch_up(stream, &mut state).await?;
+        let replayed = match replayed {
+            Some(replayed) => replayed,
+            None => self.catch_up(stream, &mut state).await?,
+        };
         slot.put(&state);
-        if replayed.is_some_and(|replayed| checkpoint::whole_is_due(&state, replayed)) {
-            self.save(stream, CheckpointKind::Whole, &state).await;
+        if checkpoint::whole_pays(&state, replayed, self.log.whole_every()) {
+            self.save(stream, slot, CheckpointKind::Whole, &state).await;
         }
         Ok(state)
     }
 
-    /// A state to start from: from a checkpoint if there is one that fits the log, else empty.
-    async fn cold(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<ModelState, Error> {
+    /// A state to start from: from a checkpoint if there is one that fits the log, else empty. The
+    /// read that proves the fit brings what was committed since: if that is all of it, the second value
+    /// says how many commits it was.
+    async fn cold(
+        &self,
+        stream: &Stream,
+        slot: &Slot,
+        whole: bool,
+    ) -> Result<(Arc<ModelState>, Option<u64>), Error> {
         let kinds: &[CheckpointKind] =
             if whole { &[CheckpointKind::Whole] } else { &[CheckpointKind::Brief, CheckpointKind::Whole] };
         for kind in kinds {
@@ -191,50 +214,60 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
                 continue;
             }
             // A checkpoint is believed only if the log holds the very commit that it was made at.
-            let records = self.log.read(stream, head.revision, 1).await?;
-            let fits = records.first().is_some_and(|record| {
-                record.revision == head.revision
-                    && decode(stream, record.revision, &record.body)
-                        .is_ok_and(|(_, digest)| digest == head.digest)
-            });
+            let records = self.log.read(stream, head.revision, PAGE).await?;
+            let Some((first, since)) = records.split_first() else { continue };
+            let fits = first.revision == head.revision
+                && decode(stream, first.revision, &first.body).is_ok_and(|(_, digest)| digest == head.digest);
             if fits {
-                if *kind == CheckpointKind::Brief {
-                    slot.checkpointed.store(head.revision.get(), Ordering::Relaxed);
-                }
-                return Ok(state);
+                slot.kept(*kind, head.revision);
+                let mut state = Arc::new(state);
+                let replayed = replay(stream, &mut state, since)?;
+                return Ok((state, (records.len() < PAGE).then_some(replayed)));
             }
         }
-        Ok(ModelState::new())
+        Ok((Arc::new(ModelState::new()), None))
     }
 
-    /// Applies what was committed since. Says how many commits that were, none if there were none.
-    async fn catch_up(&self, stream: &Stream, state: &mut Arc<ModelState>) -> Result<Option<u64>, Error> {
-        let mut applied = 0_u64;
+    /// Applies what was committed since. Says how many commits that were.
+    async fn catch_up(&self, stream: &Stream, state: &mut Arc<ModelState>) -> Result<u64, Error> {
+        let mut replayed = 0_u64;
         loop {
             let from = Revision::after(state.revision());
             let records = self.log.read(stream, from, PAGE).await?;
-            if records.is_empty() {
-                return Ok((applied != 0).then_some(applied));
-            }
-            let target = Arc::make_mut(state);
-            for record in &records {
-                let expected = Revision::after(target.revision());
-                let (commit, digest) = decode(stream, expected, &record.body)?;
-                check_link(&commit, target.head.as_ref())?;
-                target.apply(&commit, digest);
-                applied += 1;
-            }
+            replayed = replayed.saturating_add(replay(stream, state, &records)?);
             if records.len() < PAGE {
-                return Ok(Some(applied));
+                return Ok(replayed);
             }
         }
     }
 
     /// Keeps a checkpoint. It is a cache: if it cannot be kept, nothing is lost but time.
-    async fn save(&self, stream: &Stream, kind: CheckpointKind, state: &ModelState) {
-        if let Some(body) = checkpoint::encode(stream, kind, state) {
-            let _ = self.log.save_checkpoint(stream, kind, Bytes::from(body)).await;
+    async fn save(&self, stream: &Stream, slot: &Slot, kind: CheckpointKind, state: &ModelState) {
+        if let Some(body) = checkpoint::encode(stream, kind, state)
+            && let Some(revision) = state.revision()
+            && self.log.save_checkpoint(stream, kind, Bytes::from(body)).await.is_ok()
+        {
+            slot.kept(kind, revision);
         }
+    }
+
+    /// Keeps the checkpoints that are due. Done beside an append, of the state before it.
+    async fn save_due(&self, stream: &Stream, slot: &Slot, state: &ModelState) {
+        let Some(revision) = state.revision() else { return };
+        let is_due = |at: &AtomicU64, every| {
+            checkpoint::is_due(at.load(Ordering::Relaxed), revision.get(), every) && !state.partial
+        };
+        let brief = async {
+            if is_due(&slot.brief_at, self.log.brief_every()) {
+                self.save(stream, slot, CheckpointKind::Brief, state).await;
+            }
+        };
+        let whole = async {
+            if self.log.whole_every().is_some_and(|every| is_due(&slot.whole_at, every)) {
+                self.save(stream, slot, CheckpointKind::Whole, state).await;
+            }
+        };
+        join(brief, whole).await;
     }
 
     async fn registry_policy(&self, stream: &Stream) -> Result<Arc<Policy>, Error> {
@@ -376,20 +409,9 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     }
 
     /// Brings the kept state up to the commit that was just written.
-    async fn committed(
-        &self,
-        slot: &Slot,
-        mut state: Arc<ModelState>,
-        attempt: Attempt,
-        id: RequestId,
-    ) -> Receipt {
+    fn committed(slot: &Slot, mut state: Arc<ModelState>, attempt: Attempt, id: RequestId) -> Receipt {
         Arc::make_mut(&mut state).apply(&attempt.commit, attempt.digest);
         slot.put(&state);
-        let revision = attempt.commit.revision.get();
-        if checkpoint::brief_is_due(slot.checkpointed.load(Ordering::Relaxed), revision) {
-            slot.checkpointed.store(revision, Ordering::Relaxed);
-            self.save(&attempt.commit.stream, CheckpointKind::Brief, &state).await;
-        }
         let recorded = Recorded { commit: attempt.commit, digest: attempt.digest };
         Receipt { request_id: id, outcome: Outcome::Committed(recorded), state }
     }
@@ -426,6 +448,23 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
 
 fn taken() -> StorageError {
     StorageError::new(StorageErrorKind::Unknown, "the slot is said to be taken, and the log cannot be read")
+}
+
+/// Applies records, each of which must follow the one before it. Says how many.
+fn replay(stream: &Stream, state: &mut Arc<ModelState>, records: &[StoredRecord]) -> Result<u64, Error> {
+    if records.is_empty() {
+        return Ok(0);
+    }
+    let target = Arc::make_mut(state);
+    let mut applied = 0_u64;
+    for record in records {
+        let expected = Revision::after(target.revision());
+        let (commit, digest) = decode(stream, expected, &record.body)?;
+        check_link(&commit, target.head.as_ref())?;
+        target.apply(&commit, digest);
+        applied += 1;
+    }
+    Ok(applied)
 }
 
 /// Checks that a commit follows the one before it.
@@ -521,8 +560,10 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                 }
             };
             attempted.push(attempt.digest);
-            match self.log.append(&attempt.record).await {
-                Ok(Append::Written) => return Ok(self.committed(&slot, state, attempt, id).await),
+            let append = self.log.append(&attempt.record);
+            let (appended, ()) = join(append, self.save_due(stream, &slot, &state)).await;
+            match appended {
+                Ok(Append::Written) => return Ok(Self::committed(&slot, state, attempt, id)),
                 Ok(Append::SlotTaken) => {
                     races += 1;
                     // By whom, only the log can tell; perhaps by this very record.

@@ -135,6 +135,20 @@ pub trait CommitLog: Send + Sync + 'static {
         stream: &Stream,
         kind: CheckpointKind,
     ) -> Result<Option<Bytes>, StorageError>;
+
+    /// Tuning: how many commits may lie between two brief checkpoints. Where a commit costs a request
+    /// to read, a small number keeps cold reads cheap; where a hundred commits are read at once, a
+    /// larger one spares writers the work. Never 0.
+    fn brief_every(&self) -> u64 {
+        32
+    }
+
+    /// Tuning: how many commits may lie between two whole checkpoints that **writers** keep. `None`: they
+    /// keep none, and leave it to readers that had to replay much. Where a commit costs a request to
+    /// read, a number here bounds the requests of a cold start however long the history is.
+    fn whole_every(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Bytes on their way. Pieces are of any size; after an error nothing follows.

@@ -2,18 +2,23 @@
 //!
 //! No dependencies: this is built before anything else, on a machine that may have nothing.
 
+mod servers;
+
 use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 The tasks of the workspace.
 
     cargo xtask test      every test there is: unit, property, exam, processes, examples, documents
+    cargo xtask servers   the tests of buckets, those on servers included; with `install`: only install
+                          them, so that the tests can then be run where there is no network
     cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans
     cargo xtask bench     the benchmarks, with the command-line tool for those of cold starts
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 4] = ["registry-core", "registry-files", "backend-local", "registry-cli"];
+const PUBLISHED: [&str; 5] =
+    ["registry-core", "registry-files", "backend-local", "backend-objectstore", "registry-cli"];
 
 /// The version of the tool that checks licences and bans.
 const DENY: &str = "0.20.2";
@@ -22,6 +27,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
+        ["servers"] => servers(),
+        ["servers", "install"] => servers::install(),
         ["check"] => check(),
         ["bench"] => bench(),
         _ => {
@@ -39,14 +46,24 @@ fn main() -> ExitCode {
 }
 
 fn test() -> Result<(), String> {
+    let s3 = servers::s3()?;
+    let variables = [(s3.variable.0, s3.variable.1.as_str())];
     // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
     if succeeds("cargo", &["nextest", "--version"]) {
-        cargo(&["nextest", "run", "--workspace", "--all-features"])?;
+        run("cargo", &["nextest", "run", "--workspace", "--all-features"], &variables)?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed; running the tests with `cargo test`");
-        cargo(&["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"])?;
+        let words = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+        run("cargo", &words, &variables)?;
     }
     cargo(&["test", "--workspace", "--all-features", "--doc"])
+}
+
+/// Only the tests of buckets: what is to be run in a place without a network.
+fn servers() -> Result<(), String> {
+    let s3 = servers::s3()?;
+    let variables = [(s3.variable.0, s3.variable.1.as_str())];
+    run("cargo", &["test", "--package", "backend-objectstore", "--all-features", "--tests"], &variables)
 }
 
 fn check() -> Result<(), String> {

@@ -185,4 +185,12 @@ impl CommitLog for FaultyLog {
     ) -> Result<Option<Bytes>, StorageError> {
         self.inner.load_checkpoint(stream, kind).await
     }
+
+    fn brief_every(&self) -> u64 {
+        self.inner.brief_every()
+    }
+
+    fn whole_every(&self) -> Option<u64> {
+        self.inner.whole_every()
+    }
 }

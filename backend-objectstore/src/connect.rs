@@ -1,0 +1,311 @@
+//! Why this exists: a registry is often opened from a setting that holds a URL. This is the one place that
+//! knows the clouds apart.
+//!
+//! # Credentials
+//!
+//! A cloud's client that is given no credentials asks the machine's metadata address for some, with
+//! retries, for minutes, and on a machine outside that cloud to no avail. So a URL is opened only with
+//! **credentials that were given**, as options or in the environment, and at once refused without.
+//! Everything else (roles of machines and pods, profiles, command-line logins, workload identities) is for
+//! programs that build the store themselves and pass it to [`open`](crate::open).
+//!
+//! `object_store` drops options that it does not know. A misspelt option that is silently ignored is a trap,
+//! so the known ones are listed here, and others are refused.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, RetryConfig};
+use registry_core::{Connector, Engine, Error, Location, Registry};
+
+use crate::Options;
+use crate::bucket::Secrets;
+
+/// The options of every scheme.
+const COMMON: [&str; 2] = ["create", "read_only"];
+/// Those of every cloud.
+const CLIENT: [&str; 4] = ["allow_http", "connect_timeout", "proxy_url", "timeout"];
+const S3: [&str; 13] = [
+    "access_key_id",
+    "checksum_algorithm",
+    "endpoint",
+    "region",
+    "request_payer",
+    "s3_express",
+    "secret_access_key",
+    "server_side_encryption",
+    "session_token",
+    "sse_bucket_key_enabled",
+    "sse_kms_key_id",
+    "unsigned_payload",
+    "virtual_hosted_style_request",
+];
+const GCS: [&str; 5] =
+    ["application_credentials", "base_url", "bearer_token", "service_account", "service_account_key"];
+const AZURE: [&str; 9] = [
+    "account_key",
+    "account_name",
+    "bearer_token",
+    "client_id",
+    "client_secret",
+    "endpoint",
+    "sas_token",
+    "tenant_id",
+    "use_emulator",
+];
+
+/// Opens registries in buckets.
+///
+/// | URL | is |
+/// |---|---|
+/// | `s3://<bucket>/<prefix>` | Amazon S3, or a server that speaks it |
+/// | `gs://<bucket>/<prefix>` | Google Cloud Storage |
+/// | `az://<container>/<prefix>`, `azure://…`, `abfss://<container>@<account>.dfs.core.windows.net/<prefix>` | Azure Blob Storage |
+/// | `file:///<folder>` | a folder, also a shared one, as long as its file system has hard links and keeps `A` and `a` apart |
+/// | `memory://` | memory, gone when it is dropped |
+///
+/// Options follow after a `?`, such as `s3://models/team-a?region=eu-west-1`; an option outweighs the
+/// environment, and one that is not in this table is refused.
+///
+/// | scheme | options | environment | credentials, one of |
+/// |---|---|---|---|
+/// | all | `create`, `read_only` (`true` or `false`) | | |
+/// | all clouds | `allow_http` (`true` for `http://` endpoints), `timeout`, `connect_timeout` (such as `30s`), `proxy_url` | | |
+/// | `s3` | `endpoint`, `region`, `access_key_id`, `secret_access_key`, `session_token`, `virtual_hosted_style_request`, `s3_express`, `request_payer`, `checksum_algorithm`, `unsigned_payload`, `server_side_encryption`, `sse_kms_key_id`, `sse_bucket_key_enabled` | `AWS_…` of the same names, `AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION` | `access_key_id` and `secret_access_key`, with `session_token` if they are temporary |
+/// | `gs` | `service_account` (a path), `service_account_key` (the JSON itself), `application_credentials` (a path), `bearer_token`, `base_url` | `GOOGLE_…` of the same names, `SERVICE_ACCOUNT` | any of the first four |
+/// | `az`, `azure`, `abfss` | `account_name`, `account_key`, `sas_token`, `bearer_token`, `client_id`, `client_secret`, `tenant_id`, `endpoint`, `use_emulator` | `AZURE_…` of the same names, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`, … | `account_key`; `sas_token`; `bearer_token`; `client_id`, `client_secret` and `tenant_id`; `use_emulator=true` |
+///
+/// Not read: AWS profiles and credential files, roles of machines and containers, web identities, Azure
+/// connection strings and managed identities, Google's metadata server and well-known file. Who needs them
+/// builds the store and calls [`open`](crate::open).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BucketConnector;
+
+/// What was opened: a client that retries, one that does not, and what must not be shown.
+struct Opened {
+    store: Arc<dyn ObjectStore>,
+    once: Arc<dyn ObjectStore>,
+    secrets: Secrets,
+}
+
+/// Reads may be repeated for a while; longer than that nobody wants to wait.
+fn retries(most: usize) -> RetryConfig {
+    RetryConfig { max_retries: most, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
+}
+
+/// A cloud's builder, as far as the clouds are alike.
+trait Cloud: Clone {
+    type Key: FromStr;
+    fn set(self, key: Self::Key, value: &str) -> Self;
+    fn value(&self, key: &str) -> Option<String>;
+    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error>;
+    /// The names of the values that must not be shown.
+    const SECRETS: &'static [&'static str];
+    /// The groups of values, one of which must be there as a whole.
+    const CREDENTIALS: &'static [&'static [&'static str]];
+
+    fn has_credentials(&self) -> bool {
+        let given = |name: &&str| self.value(name).is_some_and(|value| !value.is_empty());
+        Self::CREDENTIALS.iter().any(|group| group.iter().all(given))
+    }
+}
+
+impl Cloud for AmazonS3Builder {
+    type Key = AmazonS3ConfigKey;
+    const SECRETS: &'static [&'static str] = &["secret_access_key", "session_token"];
+    const CREDENTIALS: &'static [&'static [&'static str]] = &[&["access_key_id", "secret_access_key"]];
+
+    fn set(self, key: AmazonS3ConfigKey, value: &str) -> Self {
+        self.with_config(key, value)
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.get_config_value(&key.parse().ok()?)
+    }
+
+    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        // Whatever the environment says: without conditional writes there is no registry.
+        let built = self.with_conditional_put(S3ConditionalPut::ETagMatch).with_retry(retry);
+        Ok(Arc::new(AmazonS3Builder::build(built)?))
+    }
+}
+
+impl Cloud for GoogleCloudStorageBuilder {
+    type Key = GoogleConfigKey;
+    const SECRETS: &'static [&'static str] = &["service_account_key", "bearer_token"];
+    const CREDENTIALS: &'static [&'static [&'static str]] =
+        &[&["service_account"], &["service_account_key"], &["application_credentials"], &["bearer_token"]];
+
+    fn set(self, key: GoogleConfigKey, value: &str) -> Self {
+        self.with_config(key, value)
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.get_config_value(&key.parse().ok()?)
+    }
+
+    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        Ok(Arc::new(GoogleCloudStorageBuilder::build(self.with_retry(retry))?))
+    }
+}
+
+impl Cloud for MicrosoftAzureBuilder {
+    type Key = AzureConfigKey;
+    const SECRETS: &'static [&'static str] = &["account_key", "sas_token", "bearer_token", "client_secret"];
+    const CREDENTIALS: &'static [&'static [&'static str]] =
+        &[&["account_key"], &["sas_token"], &["bearer_token"], &["client_id", "client_secret", "tenant_id"]];
+
+    fn set(self, key: AzureConfigKey, value: &str) -> Self {
+        self.with_config(key, value)
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.get_config_value(&key.parse().ok()?)
+    }
+
+    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+        Ok(Arc::new(MicrosoftAzureBuilder::build(self.with_retry(retry))?))
+    }
+
+    fn has_credentials(&self) -> bool {
+        let given = |name: &&str| self.value(name).is_some_and(|value| !value.is_empty());
+        let emulator = self.value("use_emulator").is_some_and(|value| value == "true");
+        emulator || Self::CREDENTIALS.iter().any(|group| group.iter().all(given))
+    }
+}
+
+/// Opens a cloud's bucket with what the environment gave and the options that are left.
+fn cloud<C: Cloud>(mut builder: C, location: &mut Location, known: &[&str]) -> Result<Opened, Error> {
+    let all: Vec<&str> = {
+        let mut all: Vec<&str> = COMMON.iter().chain(&CLIENT).chain(known).copied().collect();
+        all.sort_unstable();
+        all
+    };
+    let mut secrets: Vec<String> = Vec::new();
+    for name in CLIENT.iter().chain(known) {
+        if let Some(value) = location.options.remove(*name) {
+            let Ok(key) = C::Key::from_str(name) else {
+                return Err(location.error(format!("the option `{name}` is not understood")));
+            };
+            builder = builder.set(key, &value);
+        }
+    }
+    location.finish(&all)?;
+    if !builder.has_credentials() {
+        let groups: Vec<String> = C::CREDENTIALS.iter().map(|group| group.join(" and ")).collect();
+        return Err(location.error(format!(
+            "no credentials were given; needed are, as options or in the environment: {}",
+            groups.join(", or ")
+        )));
+    }
+    secrets.extend(C::SECRETS.iter().filter_map(|name| builder.value(name)));
+    let secrets = Secrets::new(secrets);
+    let refused = |error: &dyn Display| location.error(secrets.blotted(&error.to_string()));
+    let store = builder.clone().build(retries(6)).map_err(|error| refused(&error))?;
+    let once = builder.build(retries(0)).map_err(|error| refused(&error))?;
+    Ok(Opened { store, once, secrets })
+}
+
+/// The same store for both.
+fn plain(store: impl ObjectStore) -> Opened {
+    let store: Arc<dyn ObjectStore> = Arc::new(store);
+    Opened { once: Arc::clone(&store), store, secrets: Secrets::default() }
+}
+
+/// Takes `//<bucket>/<prefix>` apart.
+fn bucket_and_prefix(location: &Location) -> Result<(String, String), Error> {
+    let rest = location.rest.strip_prefix("//").unwrap_or_default();
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        let example = format!("{}://<bucket>/<prefix>", location.scheme);
+        return Err(location.error(format!("a bucket is needed: `{example}`")));
+    }
+    Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
+fn open_s3(location: &mut Location) -> Result<(Opened, String), Error> {
+    let (bucket, prefix) = bucket_and_prefix(location)?;
+    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+    Ok((cloud(builder, location, &S3)?, prefix))
+}
+
+fn open_gcs(location: &mut Location) -> Result<(Opened, String), Error> {
+    let (bucket, prefix) = bucket_and_prefix(location)?;
+    let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+    Ok((cloud(builder, location, &GCS)?, prefix))
+}
+
+fn open_azure(location: &mut Location) -> Result<(Opened, String), Error> {
+    let (bucket, prefix) = bucket_and_prefix(location)?;
+    let mut builder = MicrosoftAzureBuilder::from_env();
+    let container = match bucket.split_once('@') {
+        Some((container, host)) => {
+            let account = host.split('.').next().unwrap_or_default();
+            builder = builder.with_account(account);
+            container.to_owned()
+        }
+        None => bucket,
+    };
+    // What was given must be what is used, and nothing that asks around.
+    builder = builder.with_container_name(container).with_config(AzureConfigKey::CredentialType, "auto");
+    Ok((cloud(builder, location, &AZURE)?, prefix))
+}
+
+fn open_folder(location: &Location, create: bool) -> Result<Opened, Error> {
+    let path = location.rest.strip_prefix("//").unwrap_or(&location.rest);
+    if path.is_empty() {
+        return Err(location.error("a folder is needed, for example `file:///srv/models`"));
+    }
+    if create {
+        std::fs::create_dir_all(path)
+            .map_err(|error| location.error(format!("the folder cannot be made: {error}")))?;
+    } else if !std::path::Path::new(path).is_dir() {
+        return Err(Error::NoRegistry { location: location.to_string() });
+    }
+    let store = LocalFileSystem::new_with_prefix(path).map_err(|error| location.error(error.to_string()))?;
+    // A commit that was acknowledged is one that was kept.
+    Ok(plain(store.with_fsync(true)))
+}
+
+#[async_trait]
+impl Connector for BucketConnector {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["s3", "gs", "az", "azure", "abfss", "file", "memory"]
+    }
+
+    async fn open(&self, mut location: Location) -> Result<Arc<dyn Registry>, Error> {
+        let yes_or_no = |text: &str| text.parse::<bool>().ok();
+        let mut options = Options::default();
+        if let Some(read_only) = location.take("read_only", yes_or_no, "`true` or `false`")? {
+            options.read_only = read_only;
+        }
+        if let Some(create) = location.take("create", yes_or_no, "`true` or `false`")? {
+            options.create = create;
+        }
+        let (opened, prefix) = match location.scheme.as_str() {
+            "s3" => open_s3(&mut location)?,
+            "gs" => open_gcs(&mut location)?,
+            "az" | "azure" | "abfss" => open_azure(&mut location)?,
+            "file" => {
+                location.finish(&COMMON)?;
+                (open_folder(&location, options.create && !options.read_only)?, String::new())
+            }
+            "memory" => {
+                location.finish(&COMMON)?;
+                (plain(InMemory::new()), String::new())
+            }
+            other => return Err(location.error(format!("`{other}` is not a scheme of buckets"))),
+        };
+        let Opened { store, once, secrets } = opened;
+        let (log, artifacts) = options.open_with(store, once, &prefix, secrets).await?;
+        Ok(Arc::new(Engine::new(Arc::new(log), Arc::new(artifacts))))
+    }
+}
