@@ -2,6 +2,7 @@
 //!
 //! No dependencies: this is built before anything else, on a machine that may have nothing.
 
+mod isolation;
 mod servers;
 
 use std::process::{Command, ExitCode};
@@ -9,9 +10,9 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 The tasks of the workspace.
 
-    cargo xtask test      every test there is: unit, property, exam, processes, examples, documents
-    cargo xtask servers   the tests of buckets, those on servers included; with `install`: only install
-                          them, so that the tests can then be run where there is no network
+    cargo xtask test      every test there is: unit, property, exam, processes, servers, examples, documents;
+                          what it needs is installed and built first, then the tests run where there is
+                          no network but this machine's own
     cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans
     cargo xtask bench     the benchmarks, with the command-line tool for those of cold starts
 ";
@@ -27,8 +28,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
-        ["servers"] => servers(),
-        ["servers", "install"] => servers::install(),
+        ["test", "--built"] => test_built(),
         ["check"] => check(),
         ["bench"] => bench(),
         _ => {
@@ -45,25 +45,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// What needs the network first (packages of the servers, crates to build with), then the tests where there
+/// is none.
 fn test() -> Result<(), String> {
-    let s3 = servers::s3()?;
-    let variables = [(s3.variable.0, s3.variable.1.as_str())];
-    // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
-    if succeeds("cargo", &["nextest", "--version"]) {
-        run("cargo", &["nextest", "run", "--workspace", "--all-features"], &variables)?;
+    servers::install()?;
+    if has_nextest() {
+        cargo(&["nextest", "run", "--workspace", "--all-features", "--no-run"])?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed; running the tests with `cargo test`");
+    }
+    cargo(&["test", "--workspace", "--all-features", "--no-run"])?;
+    isolation::run(&["test", "--built"])
+}
+
+/// The tests, with the servers that they need.
+fn test_built() -> Result<(), String> {
+    let s3 = servers::s3()?;
+    let variables = [(s3.variable.0, s3.variable.1.as_str()), ("CARGO_NET_OFFLINE", "true")];
+    // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
+    if has_nextest() {
+        run("cargo", &["nextest", "run", "--workspace", "--all-features"], &variables)?;
+    } else {
         let words = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
         run("cargo", &words, &variables)?;
     }
-    cargo(&["test", "--workspace", "--all-features", "--doc"])
+    run("cargo", &["test", "--workspace", "--all-features", "--doc"], &variables)
 }
 
-/// Only the tests of buckets: what is to be run in a place without a network.
-fn servers() -> Result<(), String> {
-    let s3 = servers::s3()?;
-    let variables = [(s3.variable.0, s3.variable.1.as_str())];
-    run("cargo", &["test", "--package", "backend-objectstore", "--all-features", "--tests"], &variables)
+fn has_nextest() -> bool {
+    succeeds("cargo", &["nextest", "--version"])
 }
 
 fn check() -> Result<(), String> {
