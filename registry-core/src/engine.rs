@@ -179,6 +179,15 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
 
     /// The state of a stream with everything in it that was committed before the call.
     async fn load(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<Arc<ModelState>, Error> {
+        let loaded = self.bring_up(stream, slot, whole).await;
+        if loaded.is_err() {
+            // What a checkpoint gave is lost with the error; without this the next call would replay all.
+            slot.probed.store(false, Ordering::Relaxed);
+        }
+        loaded
+    }
+
+    async fn bring_up(&self, stream: &Stream, slot: &Slot, whole: bool) -> Result<Arc<ModelState>, Error> {
         let mut state = slot.get();
         let mut replayed = None;
         let cold = !state.exists();
@@ -524,7 +533,21 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                 if done.digest != digest {
                     return Err(Rejection::RequestIdReused { id, revision: done.revision }.into());
                 }
-                return self.fulfilled_before(stream, done.revision, state, id, &attempted).await;
+                let revision = done.revision;
+                match self.fulfilled_before(stream, revision, state, id.clone(), &attempted).await {
+                    // It may be ours, so "nothing was written" would be a lie.
+                    Err(Error::Unavailable(error) | Error::PermissionDenied(error))
+                        if !attempted.is_empty() =>
+                    {
+                        failures += 1;
+                        if FAILURES_MAX <= failures {
+                            return Err(Error::OutcomeUnknown { request_id: id, source: error });
+                        }
+                        self.back_off(failures).await;
+                        continue;
+                    }
+                    answer => return answer,
+                }
             }
             // A slot that another commit has filled is closed for ours for good.
             in_doubt = in_doubt.filter(|doubt| state.revision() < Some(doubt.attempt.commit.revision));
