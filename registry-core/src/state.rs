@@ -93,11 +93,6 @@ impl VersionState {
             && self.quarantined.is_none()
             && self.deleted.is_none()
     }
-
-    /// Whether it is deprecated and its end of life has passed at `now`.
-    pub fn is_past_end_of_life(&self, now: Timestamp) -> bool {
-        self.deprecated.as_ref().and_then(|d| d.end_of_life).is_some_and(|end| end < now)
-    }
 }
 
 /// See [`VersionState::deprecated`].

@@ -42,7 +42,7 @@ fn next_in_line(baseline: &Version, required: Bump, state: &ModelState) -> Optio
     };
     // The baseline lies in its own line, so what is found is at least the baseline.
     let head = state.versions_up_to(&line_end).next_back().map_or(baseline, |state| &state.version);
-    head.max(baseline).bumped(slot)
+    compat::next_version(head.max(baseline), required)
 }
 
 impl<'a> Rules<'a> {
