@@ -46,6 +46,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Unavailable, format!("the program cannot start: {error}")))?;
     runtime.block_on(commands::run(cli))

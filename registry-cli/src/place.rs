@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_local::SqliteConnector;
-use registry_core::{Connector as _, Connectors, Invalid, Location, Registry};
+use backend_objectstore::BucketConnector;
+use registry_core::{Connectors, Error, Invalid, Location, Registry};
 
 use crate::failure::{Failure, Kind};
 
@@ -34,41 +35,50 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
             Invalid::new("data folder", folder.to_string_lossy(), "is not valid Unicode; give --registry")
         })?,
     };
-    let location = Location::parse(&text).unwrap_or_else(|| Location {
+    let mut location = Location::parse(&text).unwrap_or_else(|| Location {
         scheme: "sqlite".to_owned(),
         rest: text.clone(),
         options: BTreeMap::new(),
     });
-    if location.scheme != "sqlite" {
-        return Ok(Connectors::new().with(SqliteConnector).open_location(location).await?);
+    if location.scheme == "sqlite" {
+        check_folder(&location, purpose)?;
     }
-    open_local(location, purpose).await
+    // Every connector knows these two.
+    let option = match purpose {
+        Purpose::Read => Some(("read_only", "true")),
+        Purpose::Change => Some(("create", "false")),
+        Purpose::Begin => None,
+    };
+    let connectors = Connectors::new().with(SqliteConnector).with(BucketConnector);
+    if let Some((name, value)) = option
+        && connectors.schemes().contains(&location.scheme.as_str())
+    {
+        location.options.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    match connectors.open_location(location).await {
+        Err(Error::NoRegistry { location }) => Err(none_at(&location)),
+        opened => Ok(opened?),
+    }
 }
 
-async fn open_local(mut location: Location, purpose: Purpose) -> Result<Arc<dyn Registry>, Failure> {
+fn none_at(place: &str) -> Failure {
+    let message =
+        format!("there is no registry at {place}; registering a model there makes one, or give --registry");
+    Failure::new(Kind::NotFound, message)
+}
+
+/// A folder without a registry, or a file in its place, deserves a better answer than a failed open.
+fn check_folder(location: &Location, purpose: Purpose) -> Result<(), Failure> {
     let path = location.rest.strip_prefix("//").unwrap_or(&location.rest);
     if path.is_empty() {
         let error = location.error("a folder is needed, for example `sqlite:./models`");
         return Err(Failure::new(Kind::Invalid, error.to_string()));
     }
     let folder = PathBuf::from(path);
-    // A folder without a registry, or a file in its place, deserves a better answer than a failed open.
     if purpose != Purpose::Begin && !folder.exists() {
-        let message = format!(
-            "there is no registry at {}; registering a model there makes one, or give --registry",
-            folder.display()
-        );
-        return Err(Failure::new(Kind::NotFound, message));
+        return Err(none_at(&folder.display().to_string()));
     }
-    let option = match purpose {
-        Purpose::Read => Some(("read_only", "true")),
-        Purpose::Change => Some(("create", "false")),
-        Purpose::Begin => None,
-    };
-    if let Some((name, value)) = option {
-        location.options.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-    }
-    Ok(SqliteConnector.open(location).await?)
+    Ok(())
 }
 
 /// The folder for data of this user, by the rules of the platform.

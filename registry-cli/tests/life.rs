@@ -34,7 +34,10 @@ outputs = { fraud_probability = "double" }
 "#;
 
 fn begun() -> World {
-    let world = World::new();
+    with_files(World::new())
+}
+
+fn with_files(world: World) -> World {
     world.write("model.bin", "the first weights");
     world.write("better.bin", "the second weights");
     world.write("requirements.txt", "xgboost==1.7.0\n");
@@ -51,7 +54,34 @@ fn begun() -> World {
 
 #[test]
 fn the_whole_life_of_a_model() {
-    let world = begun();
+    whole_life(&begun());
+}
+
+/// Word for word the same story as on SQLite.
+#[test]
+fn the_whole_life_of_a_model_in_a_folder_of_objects() {
+    let world = World::new();
+    let url = format!("file://{}", world.registry().display());
+    whole_life(&with_files(world.at(url)));
+}
+
+/// The same in a bucket of the S3 server that `cargo xtask test` starts.
+#[cfg(feature = "servers")]
+#[test]
+fn the_whole_life_of_a_model_in_a_bucket() {
+    let endpoint = std::env::var("REGISTRY_TEST_S3").unwrap();
+    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint} is not on this machine");
+    let world = World::new();
+    let url = format!(
+        "s3://registry-test/cli-{}-{}?endpoint={endpoint}&allow_http=true&region=us-east-1\
+         &access_key_id=made-up-key&secret_access_key=made-up-secret",
+        std::process::id(),
+        std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos(),
+    );
+    whole_life(&with_files(world.at(url)));
+}
+
+fn whole_life(world: &World) {
     let mut story = String::new();
     let mut tell = |arguments: &[&str]| {
         story.push_str(&world.seen(arguments));

@@ -217,7 +217,12 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         let kinds: &[CheckpointKind] =
             if whole { &[CheckpointKind::Whole] } else { &[CheckpointKind::Brief, CheckpointKind::Whole] };
         for kind in kinds {
-            let Ok(Some(body)) = self.log.load_checkpoint(stream, *kind).await else { continue };
+            let body = match self.log.load_checkpoint(stream, *kind).await {
+                // Without it every commit would have to be read; one more attempt is cheaper.
+                Err(_) => self.log.load_checkpoint(stream, *kind).await,
+                loaded => loaded,
+            };
+            let Ok(Some(body)) = body else { continue };
             let Some((state, head)) = checkpoint::decode(stream, &body) else { continue };
             if whole && state.partial {
                 continue;

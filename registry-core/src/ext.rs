@@ -596,7 +596,9 @@ pub trait RegistryExt: Registry {
         }
     }
 
-    /// The names of all models in order, those after `after`, at most `limit`.
+    /// The names of all models in order, those after `after`, at most `limit`. Names only: a model whose
+    /// first registration is under way, or broke off at the last moment, may be among them, and
+    /// [`model`](RegistryExt::model) does not know it yet.
     fn models(
         &self,
         after: Option<&ModelName>,

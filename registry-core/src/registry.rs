@@ -31,7 +31,8 @@ pub trait Registry: Send + Sync {
     async fn history(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error>;
 
     /// The streams of a kind, in the order of their text forms, those after `after`, at most
-    /// `limit`. With a term: at least those of which it was true once.
+    /// `limit`. With a term: at least those of which it was true once. One whose first commit is on its
+    /// way, or never came, may be among them.
     async fn streams(
         &self,
         kind: StreamKind,

@@ -113,6 +113,9 @@ pub trait CommitLog: Send + Sync + 'static {
     /// The streams of a kind that hold a record (with a term: one that has that term), in the order of
     /// their text forms, those after `after`, at most `limit`. Fewer than `limit` means that
     /// the end was reached.
+    ///
+    /// A stream is findable no later than its first record is readable, so one whose first record is on its
+    /// way, or whose writer died just before it, may be among them.
     async fn streams(
         &self,
         kind: StreamKind,

@@ -3,8 +3,8 @@
 
 use clap::Args;
 use registry_core::{
-    Actor, Bump, Cursor, Found, Invalid, Key, ModelName, ModelState, ModelVersion, Query, RegistryExt as _,
-    Selector, Stage, Timestamp,
+    Actor, Bump, Cursor, Found, Invalid, Key, ModelName, ModelState, ModelVersion, Need, Query,
+    Registry as _, RegistryExt as _, Selector, Stage, Timestamp,
 };
 use serde::Serialize;
 
@@ -39,7 +39,11 @@ impl List {
         names.truncate(limit);
         let mut rows = ModelRows { models: Vec::new(), next: names.last().filter(|_| is_cut).cloned() };
         for name in &names {
-            rows.models.push(ModelRow::new(name, &*registry.model(name).await?));
+            let state = registry.state(&name.into(), &Need::Whole).await?;
+            // A name without a commit is a registration that broke off, or that is under way.
+            if state.exists() {
+                rows.models.push(ModelRow::new(name, &state));
+            }
         }
         if session.out.json {
             return session.out.document(&rows);

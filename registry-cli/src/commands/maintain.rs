@@ -66,7 +66,8 @@ impl Verify {
         }
         let registry = session.open(Purpose::Read).await?;
         let mut names = self.models.clone();
-        if names.is_empty() {
+        let are_named = !names.is_empty();
+        if !are_named {
             loop {
                 let page = registry.models(names.last(), PAGE).await?;
                 let is_last = page.len() < PAGE;
@@ -82,6 +83,9 @@ impl Verify {
         for model in names {
             let found = registry.verify(&model, options).await?;
             if found.commits == 0 && found.problems.is_empty() {
+                if !are_named {
+                    continue;
+                }
                 return Err(registry_core::Rejection::ModelNotFound { model }.into());
             }
             problems = problems.saturating_add(found.problems.len() as u64);

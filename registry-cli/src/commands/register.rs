@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::card::{Card, Described};
 use crate::cli::Writing;
 use crate::commands::{Session, tell_people, tell_program, warn};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::place::Purpose;
 use crate::progress;
 
@@ -194,7 +194,7 @@ impl Session {
     /// Opens the registry to find out what would happen; where there is none, an empty one.
     async fn open_to_rehearse(&self) -> Result<Arc<dyn Registry>, Failure> {
         match self.open(Purpose::Read).await {
-            Err(Failure::Told { kind: crate::failure::Kind::NotFound, .. }) => {
+            Err(failure) if failure.told().is_some_and(|(kind, _)| kind == Kind::NotFound) => {
                 Ok(Arc::new(registry_core::in_memory()))
             }
             opened => opened,

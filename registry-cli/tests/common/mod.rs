@@ -3,12 +3,14 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part")]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A folder with a registry in `registry` and files in `work`, gone at the end.
 pub(crate) struct World {
     folder: tempfile::TempDir,
+    url: Option<String>,
 }
 
 /// All that a registry holds.
@@ -28,14 +30,19 @@ pub(crate) struct Ran {
 
 impl World {
     pub(crate) fn new() -> World {
-        let world = World { folder: tempfile::tempdir().unwrap() };
+        let world = World { folder: tempfile::tempdir().unwrap(), url: None };
         std::fs::create_dir(world.work()).unwrap();
         world
     }
 
+    /// The same, with the registry at that URL.
+    pub(crate) fn at(self, url: String) -> World {
+        World { url: Some(url), ..self }
+    }
+
     /// A copy of another world's registry and files.
     pub(crate) fn copy_of(other: &World) -> World {
-        let world = World { folder: tempfile::tempdir().unwrap() };
+        let world = World { folder: tempfile::tempdir().unwrap(), url: None };
         copy(other.folder.path(), world.folder.path());
         world
     }
@@ -62,7 +69,7 @@ impl World {
             .current_dir(self.work())
             .env_clear()
             .env("HOME", self.folder.path())
-            .env("REGISTRY_URL", self.registry())
+            .env("REGISTRY_URL", self.url.as_ref().map_or_else(|| self.registry().into(), OsString::from))
             .env("REGISTRY_ACTOR", "ada@example.com")
             .stdin(Stdio::null());
         command
