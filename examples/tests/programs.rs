@@ -135,6 +135,13 @@ fn the_service_swaps_models_and_ends() {
 }
 
 #[test]
+fn two_processes_share_a_bucket() {
+    let text = output(env!("CARGO_BIN_EXE_shared_bucket"), &[]);
+    assert_in_order(&text, &["waits for a model", "registered v0.1.0", "serves v0.1.0", "serves v0.1.1"]);
+    assert!(text.ends_with("the log: 6 commits of two processes, sound: true\n"), "{text}");
+}
+
+#[test]
 fn a_repeated_run_of_the_pipeline_registers_nothing_twice() {
     let text = output(env!("CARGO_BIN_EXE_pipeline"), &[]);
     assert_in_order(
