@@ -30,7 +30,7 @@ impl Candidate for Local {
     async fn open(&self) -> Handle {
         let log = SqliteLog::open(&self.folder.path().join("registry.db"), &Options::default()).unwrap();
         let artifacts = FolderArtifacts::new(self.folder.path().join("blobs"), false);
-        Handle { log: Arc::new(log), artifacts: Arc::new(artifacts) }
+        Handle { log: Arc::new(log), artifacts: Arc::new(artifacts), mirror: None }
     }
 
     async fn damage_record(&self, stream: &Stream, revision: Revision) {

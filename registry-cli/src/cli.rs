@@ -4,7 +4,7 @@
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
-use crate::commands::{annotate, approval, get, history, list, maintain, policy, register, stage};
+use crate::commands::{annotate, approval, drift, get, history, list, maintain, policy, register, stage};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
 
@@ -150,6 +150,8 @@ commands! {
     "policy", "Show or change rules: who must approve, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
     "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
+    "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;
+    "reconcile", "Take what others changed there into the record", Reconcile, drift::Reconcile, drift::Reconcile::augment_args;
     "completions", "Write completions for a shell", Completions, maintain::Completions, maintain::Completions::augment_args;
 }
 

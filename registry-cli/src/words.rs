@@ -227,6 +227,15 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             format!("amended {}: {}", amended.version, parts.join("; "))
         }
         Event::PolicyChanged { change } => policy_change(change),
+        Event::FilesFound(found) => {
+            let many = count(u64::try_from(found.artifacts.len()).unwrap_or(u64::MAX), "file", "files");
+            format!("recorded the files of {}: {many}, {}", found.version, bytes(found.artifacts.size()))
+        }
+        Event::Adopted(adopted) => {
+            let who = adopted.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+            let when = adopted.at.map(|at| format!(" on {}", time(at))).unwrap_or_default();
+            format!("in {}{who}{when}: {}", adopted.system, sentence(&adopted.change, requests))
+        }
         other => other.kind().replace('_', " "),
     }
 }
@@ -256,6 +265,7 @@ fn stage_change(change: &StageChanged) -> String {
         StageCause::Superseded { by } => format!("archived {version}, superseded by {by}"),
         StageCause::RolledBack { .. } => format!("took {version} out of production"),
         StageCause::Rollback { .. } => format!("put {version} back into production"),
+        StageCause::Foreign => format!("moved {version} from {from} to {to}"),
         StageCause::Promotion { approvals, .. } => {
             let verb = match to {
                 Stage::Archived => format!("archived {version} (was in {from})"),

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::mirror::Adoption;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::PolicyChange;
 use crate::stage::Stage;
@@ -253,6 +254,8 @@ pub enum Command {
         /// The change.
         change: PolicyChange,
     },
+    /// Take what others changed past the registry into the record.
+    Adopt(Adoption),
 }
 
 impl Command {
@@ -276,6 +279,7 @@ impl Command {
             Command::Describe { .. } => "describe",
             Command::Amend { .. } => "amend",
             Command::ChangePolicy { .. } => "change policy",
+            Command::Adopt(_) => "adopt",
         }
     }
 }

@@ -308,36 +308,6 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         Ok(())
     }
 
-    /// Reads all bytes of a version. The inner result says what is wrong with them.
-    async fn verify_bytes(&self, version: &VersionState) -> Result<Result<(), String>, Error> {
-        for file in &version.content.artifacts {
-            let blob = Blob { digest: file.digest, size: file.size };
-            let problem = match self.artifacts.read(&file.digest, None).await {
-                Ok(stream) => {
-                    let mut stream = verified(blob, stream);
-                    loop {
-                        match stream.next().await {
-                            Some(Ok(_)) => {}
-                            Some(Err(error)) => break Some(error),
-                            None => break None,
-                        }
-                    }
-                }
-                Err(error) => Some(error),
-            };
-            match problem {
-                None => {}
-                Some(error)
-                    if matches!(error.kind, StorageErrorKind::Corrupt | StorageErrorKind::Missing) =>
-                {
-                    return Ok(Err(format!("{}: {error}", file.path)));
-                }
-                Some(error) => return Err(error.into()),
-            }
-        }
-        Ok(Ok(()))
-    }
-
     /// Decides, verifying bytes as the rules ask for it.
     async fn decide(
         &self,
@@ -361,7 +331,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
                 Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
                 Err(Halt::NeedsBytes(version)) => {
                     let result = match state.version(&version) {
-                        Some(found) => self.verify_bytes(found).await?,
+                        Some(found) => verify_bytes(&*self.artifacts, found).await?,
                         None => Err("is not registered".to_owned()),
                     };
                     bytes.insert(version, result);
@@ -458,6 +428,37 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         let wait_us = ceiling_us / 2 + random % (ceiling_us / 2 + 1);
         self.clock.sleep(Duration::from_micros(wait_us)).await;
     }
+}
+
+/// Reads all bytes of a version. The inner result says what is wrong with them.
+pub(crate) async fn verify_bytes(
+    artifacts: &(impl ArtifactStore + ?Sized),
+    version: &VersionState,
+) -> Result<Result<(), String>, Error> {
+    for file in &version.content.artifacts {
+        let blob = Blob { digest: file.digest, size: file.size };
+        let problem = match artifacts.read(&file.digest, None).await {
+            Ok(stream) => {
+                let mut stream = verified(blob, stream);
+                loop {
+                    match stream.next().await {
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => break Some(error),
+                        None => break None,
+                    }
+                }
+            }
+            Err(error) => Some(error),
+        };
+        match problem {
+            None => {}
+            Some(error) if matches!(error.kind, StorageErrorKind::Corrupt | StorageErrorKind::Missing) => {
+                return Ok(Err(format!("{}: {error}", file.path)));
+            }
+            Some(error) => return Err(error.into()),
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn taken() -> StorageError {

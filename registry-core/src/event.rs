@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::compat::{Comparison, Finding};
-use crate::content::{Content, Deployment, Metadata, Metric, Tags};
+use crate::content::{Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
@@ -177,6 +177,11 @@ pub enum Event {
         /// The change.
         change: PolicyChange,
     },
+    /// The files of a version became known, which was adopted without them.
+    FilesFound(Box<FilesFound>),
+    /// Others changed the model past the registry, in a system that it shares its models with; the change
+    /// was seen there and taken into the record.
+    Adopted(Box<Adopted>),
 }
 
 /// See [`Event::VersionRegistered`].
@@ -266,6 +271,8 @@ pub enum StageCause {
         /// The version whose place it took.
         from: Version,
     },
+    /// It was moved past the registry, in a system that the registry shares its models with.
+    Foreign,
 }
 
 /// Whether going back to the version that was in production before would break clients that have
@@ -350,6 +357,32 @@ pub struct RolledBack {
     pub passed_over: Vec<(Version, String)>,
 }
 
+/// See [`Event::FilesFound`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesFound {
+    /// The version.
+    pub version: Version,
+    /// The identity of its content from now on.
+    pub digest: Digest,
+    /// Its files.
+    pub artifacts: Manifest,
+}
+
+/// See [`Event::Adopted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// The system in which it was changed, such as `mlflow`.
+    pub system: Actor,
+    /// Who changed it, as far as that system knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+    /// When, as far as that system knows. The commit's time is that of its adoption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// What it means here.
+    pub change: Event,
+}
+
 /// See [`Event::Amended`]. Only the fields that are set replace what was there; maps are merged
 /// key by key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -396,6 +429,8 @@ impl Event {
             Event::DescriptionChanged { .. } => "description_changed",
             Event::Amended(_) => "amended",
             Event::PolicyChanged { .. } => "policy_changed",
+            Event::FilesFound(_) => "files_found",
+            Event::Adopted(_) => "adopted",
         }
     }
 }

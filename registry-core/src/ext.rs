@@ -637,6 +637,33 @@ pub trait RegistryExt: Registry {
         Follower::new(Arc::clone(self), model.clone(), selector.clone())
     }
 
+    /// Takes what others changed past the registry into the record, and finishes what the system that it
+    /// shares its models with does not show yet. None where it has its models to itself. The next write
+    /// would do the same, in the name of that system. See [`Registry::drift`].
+    fn reconcile(
+        &self,
+        by: &By,
+        model: &ModelName,
+    ) -> impl Future<Output = Result<Option<Receipt>, Error>> + Send {
+        async move {
+            let mut attempts = 0;
+            loop {
+                let Some(adoption) = self.drift(model).await? else { return Ok(None) };
+                let mut by = by.clone();
+                by.expected = by.expected.or(adoption.revision());
+                let given = by.expected != adoption.revision();
+                match self.execute(request(model, &by, Command::Adopt(adoption))).await {
+                    Err(Error::Rejected(Rejection::RevisionMismatch { .. }))
+                        if !given && attempts < RECONCILE_MAX =>
+                    {
+                        attempts += 1;
+                    }
+                    done => return done.map(Some),
+                }
+            }
+        }
+    }
+
     /// The bytes of a file. They are verified on the way; whoever uses them before the end must throw
     /// away what was made of them if an error comes.
     fn open(&self, artifact: &Artifact) -> impl Future<Output = Result<ByteStream, Error>> + Send {
@@ -693,6 +720,9 @@ pub trait RegistryExt: Registry {
 }
 
 impl<R: Registry + ?Sized> RegistryExt for R {}
+
+/// How often reconciling is tried anew because somebody wrote in between.
+const RECONCILE_MAX: u32 = 20;
 
 /// How many commits are read at once where a whole history is gone through.
 pub(crate) const HISTORY_PAGE: usize = 512;

@@ -53,6 +53,7 @@ pub mod features;
 mod garbage;
 mod invalid;
 mod memory;
+pub mod mirror;
 mod name;
 mod open;
 pub mod policy;

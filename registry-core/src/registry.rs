@@ -11,7 +11,8 @@ use crate::command::Request;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::event::{Commit, Event};
-use crate::name::RequestId;
+use crate::mirror::Adoption;
+use crate::name::{ModelName, RequestId};
 use crate::selector::Selector;
 use crate::state::ModelState;
 use crate::storage::ArtifactStore;
@@ -46,6 +47,12 @@ pub trait Registry: Send + Sync {
 
     /// The clock that commits are dated by.
     fn clock(&self) -> &dyn Clock;
+
+    /// What others changed past the registry, where it shares its models with another system; none where it
+    /// has them to itself.
+    async fn drift(&self, _model: &ModelName) -> Result<Option<Adoption>, Error> {
+        Ok(None)
+    }
 }
 
 #[async_trait]
@@ -78,6 +85,10 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
 
     fn clock(&self) -> &dyn Clock {
         (**self).clock()
+    }
+
+    async fn drift(&self, model: &ModelName) -> Result<Option<Adoption>, Error> {
+        (**self).drift(model).await
     }
 }
 

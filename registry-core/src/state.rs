@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Content, Tags};
 use crate::digest::Digest;
 use crate::event::{
-    Commit, Decision, Event, Numbering, PromotionRequested, RollbackSafety, StageCause, StageChanged,
+    Adopted, Commit, Decision, Event, Numbering, PromotionRequested, RollbackSafety, StageCause, StageChanged,
 };
 use crate::name::{Actor, AliasName, RequestId, Text};
 use crate::policy::Policy;
@@ -227,6 +227,18 @@ impl ModelState {
         );
     }
 
+    /// The state as it would be after these events, which are in no log.
+    pub(crate) fn overlaid(&self, events: &[Event], now: Timestamp, actor: &Actor) -> Self {
+        let revision = Revision::after(self.revision());
+        let stamp = Stamp { revision, at: now, actor: actor.clone(), reason: None };
+        let mut state = self.clone();
+        for event in events {
+            state.apply_event(event, &stamp);
+        }
+        state.created.get_or_insert(stamp);
+        state
+    }
+
     fn apply_event(&mut self, event: &Event, stamp: &Stamp) {
         match event {
             Event::VersionRegistered(registered) => {
@@ -326,6 +338,34 @@ impl ModelState {
             Event::PolicyChanged { change } => {
                 Arc::make_mut(&mut self.policy).change(change);
             }
+            Event::FilesFound(found) => {
+                self.change_version(&found.version, stamp, |state| {
+                    state.digest = found.digest;
+                    Arc::make_mut(&mut state.content).artifacts = found.artifacts.clone();
+                });
+            }
+            Event::Adopted(adopted) => self.apply_adopted(adopted, stamp),
+        }
+    }
+
+    /// What others did is theirs, and happened when they did it, as far as that is known. Stretches of time
+    /// in production are dated by the commits, in whose order they lie.
+    fn apply_adopted(&mut self, adopted: &Adopted, stamp: &Stamp) {
+        let actor = adopted.by.as_ref().unwrap_or(&adopted.system).clone();
+        let stamp = Stamp { actor, ..stamp.clone() };
+        self.apply_event(&adopted.change, &stamp);
+        let Some(at) = adopted.at.filter(|at| *at < stamp.at) else { return };
+        match &adopted.change {
+            Event::VersionRegistered(registered) => {
+                self.change_version(&registered.version, &stamp, |state| {
+                    state.registered.at = at;
+                    state.staged.at = at;
+                });
+            }
+            Event::StageChanged(change) => {
+                self.change_version(&change.version, &stamp, |state| state.staged.at = at);
+            }
+            _ => {}
         }
     }
 
@@ -409,9 +449,9 @@ fn change_tags(tags: &mut Tags, set: &Tags, removed: &[crate::name::Key]) {
 
 /// Reading. Everything a rule or a caller may ask of a state.
 impl ModelState {
-    /// Whether anything was ever committed.
+    /// Whether anything was ever committed, or others registered something past the registry.
     pub fn exists(&self) -> bool {
-        self.head.is_some()
+        self.created.is_some()
     }
 
     /// The last revision.

@@ -1,7 +1,7 @@
 //! Why this exists: questions that cross models are answered through terms. Which events give which
 //! terms is decided here, once; a question that no term answers costs a scan.
 
-use crate::content::Content;
+use crate::content::{Content, Manifest};
 use crate::event::{Commit, Event};
 use crate::name::{Key, Text};
 use crate::stream::Term;
@@ -9,24 +9,31 @@ use crate::stream::Term;
 /// The terms that a commit makes its stream findable by.
 pub(crate) fn terms(commit: &Commit) -> Vec<Term> {
     let mut terms = Vec::new();
-    for event in &commit.events {
-        match event {
-            Event::VersionRegistered(registered) => {
-                terms.push(Term::new("digest", &registered.digest.to_string()));
-                content_terms(&registered.content, &mut terms);
-            }
-            Event::StageChanged(change) => terms.push(Term::new("stage", change.to.as_str())),
-            Event::AliasSet { alias, .. } => terms.push(Term::new("alias", alias.as_str())),
-            Event::TagsChanged { set, .. } => set.keys().for_each(|key| terms.push(tag(key))),
-            Event::Amended(amended) => metadata_terms(&amended.metadata, &mut terms),
-            Event::Deprecated { .. } => terms.push(Term::new("is", "deprecated")),
-            Event::PromotionRequested(_) => terms.push(Term::new("is", "awaiting-approval")),
-            _ => {}
-        }
-    }
+    commit.events.iter().for_each(|event| event_terms(event, &mut terms));
     terms.sort();
     terms.dedup();
     terms
+}
+
+fn event_terms(event: &Event, terms: &mut Vec<Term>) {
+    match event {
+        Event::VersionRegistered(registered) => {
+            terms.push(Term::new("digest", &registered.digest.to_string()));
+            content_terms(&registered.content, terms);
+        }
+        Event::StageChanged(change) => terms.push(Term::new("stage", change.to.as_str())),
+        Event::AliasSet { alias, .. } => terms.push(Term::new("alias", alias.as_str())),
+        Event::TagsChanged { set, .. } => set.keys().for_each(|key| terms.push(tag(key))),
+        Event::Amended(amended) => metadata_terms(&amended.metadata, terms),
+        Event::Deprecated { .. } => terms.push(Term::new("is", "deprecated")),
+        Event::PromotionRequested(_) => terms.push(Term::new("is", "awaiting-approval")),
+        Event::FilesFound(found) => {
+            terms.push(Term::new("digest", &found.digest.to_string()));
+            file_terms(&found.artifacts, terms);
+        }
+        Event::Adopted(adopted) => event_terms(&adopted.change, terms),
+        _ => {}
+    }
 }
 
 /// The term that every model with this tag, on itself or on a version, is found by.
@@ -41,12 +48,7 @@ pub(crate) fn owner(owner: &str) -> Term {
 
 fn content_terms(content: &Content, terms: &mut Vec<Term>) {
     terms.extend(content.tags.keys().map(tag));
-    terms.extend(content.artifacts.iter().map(|artifact| Term::new("bytes", &artifact.digest.to_string())));
-    // A version with very many files is found by its own digest; a term for each would be a flood.
-    const FILE_TERMS_MAX: usize = 64;
-    if FILE_TERMS_MAX < content.artifacts.len() {
-        terms.retain(|term| !term.as_str().starts_with("bytes="));
-    }
+    file_terms(&content.artifacts, terms);
     if let Some(features) = &content.features {
         if let Some(set) = features.set() {
             terms.push(Term::new("feature_set", set));
@@ -61,6 +63,14 @@ fn content_terms(content: &Content, terms: &mut Vec<Term>) {
         );
     }
     metadata_terms(&content.metadata, terms);
+}
+
+/// A version with very many files is found by its own digest; a term for each would be a flood.
+fn file_terms(files: &Manifest, terms: &mut Vec<Term>) {
+    const FILE_TERMS_MAX: usize = 64;
+    if files.len() <= FILE_TERMS_MAX {
+        terms.extend(files.iter().map(|file| Term::new("bytes", &file.digest.to_string())));
+    }
 }
 
 fn metadata_terms(metadata: &crate::content::Metadata, terms: &mut Vec<Term>) {

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 use registry_core::codec::{DecodeError, decode, encode};
 use registry_core::event::{
-    Amended, ClosedCause, Decision, FORMAT, Numbering, PromotionRequested, RollbackSafety, RolledBack,
-    StageCause, StageChanged, VersionRegistered,
+    Adopted, Amended, ClosedCause, Decision, FORMAT, FilesFound, Numbering, PromotionRequested,
+    RollbackSafety, RolledBack, StageCause, StageChanged, VersionRegistered,
 };
 use registry_core::{
     ApprovalRule, Artifact, Bump, Commit, Content, Deployment, Digest, Direction, EnvironmentFile, Event,
@@ -191,6 +191,14 @@ fn records() -> BTreeMap<&'static str, Commit> {
     };
     let safety = |safe| RollbackSafety { to: v("v3.0.0"), safe, findings: findings() };
     let policy = |change| Event::PolicyChanged { change };
+    let adopted = |by: Option<&str>, at: Option<&str>, change| {
+        Event::Adopted(Box::new(Adopted {
+            system: "mlflow".parse().unwrap(),
+            by: by.map(|by| by.parse().unwrap()),
+            at: at.map(|at| at.parse().unwrap()),
+            change,
+        }))
+    };
     let one: Vec<(&'static str, Event)> = vec![
         ("version_registered", registered(content(), numbering)),
         ("version_registered.bare", registered(Content::default(), Numbering::default())),
@@ -220,6 +228,24 @@ fn records() -> BTreeMap<&'static str, Commit> {
             "stage_changed.rolled_back",
             moved(Production, Archived, StageCause::RolledBack { to: v("v3") }, None),
         ),
+        ("stage_changed.foreign", moved(Staging, Production, StageCause::Foreign, None)),
+        (
+            "files_found",
+            Event::FilesFound(Box::new(FilesFound {
+                version: version(),
+                digest: Digest::of(b"content"),
+                artifacts: content().artifacts,
+            })),
+        ),
+        (
+            "adopted",
+            adopted(
+                Some("bob"),
+                Some("2024-01-15T09:00:00Z"),
+                moved(Staging, Production, StageCause::Foreign, Some(safety(None))),
+            ),
+        ),
+        ("adopted.bare", adopted(None, None, Event::VersionDeleted { version: version() })),
         ("stage_changed.rollback", moved(Archived, Production, StageCause::Rollback { from: v("v4") }, None)),
         ("promotion_requested", Event::PromotionRequested(Box::new(requested(false)))),
         ("promotion_requested.by_choice", Event::PromotionRequested(Box::new(requested(true)))),

@@ -20,7 +20,7 @@ struct Memory {
 #[async_trait]
 impl Candidate for Memory {
     async fn open(&self) -> Handle {
-        Handle { log: self.log.clone(), artifacts: self.artifacts.clone() }
+        Handle { log: self.log.clone(), artifacts: self.artifacts.clone(), mirror: None }
     }
 
     async fn damage_record(&self, stream: &Stream, revision: Revision) {

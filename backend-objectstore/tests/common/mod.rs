@@ -35,7 +35,7 @@ impl Candidate for Stored {
     async fn open(&self) -> Handle {
         let opened = Options::default().open_parts(Arc::clone(&self.store), &self.prefix).await;
         let (log, artifacts) = opened.unwrap();
-        Handle { log: Arc::new(log), artifacts: Arc::new(artifacts) }
+        Handle { log: Arc::new(log), artifacts: Arc::new(artifacts), mirror: None }
     }
 
     async fn damage_record(&self, stream: &Stream, revision: Revision) {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use registry_core::{ModelName, Recorded, Registry, RegistryExt as _, Rejection, Revision};
+use registry_core::{ModelName, Recorded, Registry, RegistryExt as _, Revision};
 
 use crate::card::units;
-use crate::commands::{Session, requests_of};
+use crate::commands::{Session, drift, requests_of};
 use crate::failure::Failure;
 use crate::output::one_line;
 use crate::place::Purpose;
@@ -42,7 +42,8 @@ impl History {
                 && next == self.from
                 && registry.log(&self.model, Revision::FIRST, 1).await?.is_empty()
             {
-                return Err(Rejection::ModelNotFound { model: self.model }.into());
+                // There may be others who know it.
+                registry.model(&self.model).await?;
             }
             for recorded in &page {
                 show(session, registry.as_ref(), &self.model, recorded).await?;
@@ -53,7 +54,12 @@ impl History {
                 break;
             }
         }
-        Ok(())
+        match registry.drift(&self.model).await? {
+            Some(drift) if !session.out.json && left != 0 && !drift.changes().is_empty() => {
+                drift::show(session, &self.model, Some(&drift))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod annotate;
 pub(crate) mod approval;
+pub(crate) mod drift;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod list;
@@ -70,6 +71,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Policy(policy) => policy.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
+        Command::Drift(drift) => drift.run(&mut session).await,
+        Command::Reconcile(reconcile) => reconcile.run(&mut session).await,
         Command::Completions(completions) => completions.run(&mut session),
     };
     // What was written so far is shown also if the rest failed.

@@ -134,6 +134,11 @@ impl Rules<'_> {
         if state.stage == Stage::Production {
             return Err(Rejection::InProduction { version: version.clone() });
         }
+        Ok(self.hides(version))
+    }
+
+    /// The events of a deletion, with all that follows from it.
+    pub(super) fn hides(&self, version: &Version) -> Vec<Event> {
         let mut events: Vec<Event> = self.void_requests(version, None).collect();
         events.extend(
             self.state.aliases.iter().filter(|(_, target)| *target == version).map(|(alias, target)| {
@@ -141,7 +146,7 @@ impl Rules<'_> {
             }),
         );
         events.push(Event::VersionDeleted { version: version.clone() });
-        Ok(events)
+        events
     }
 
     pub(super) fn undelete(&self, version: &Version) -> Result<Vec<Event>, Rejection> {

@@ -6,6 +6,7 @@
 //! No events means that there is nothing to do: what was asked for is already so. That is what makes
 //! commands safe to repeat.
 
+mod adopt;
 mod annotate;
 mod approval;
 mod promotion;
@@ -75,7 +76,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         (Stream::Registry, Command::ChangePolicy { change }) => return Ok(rules.change_policy(change)?),
         _ => return Err(Rejection::WrongStream.into()),
     };
-    if !matches!(command, Command::Register { .. }) {
+    if !matches!(command, Command::Register { .. } | Command::Adopt(_)) {
         rules.require_model(model)?;
     }
     Ok(match command {
@@ -106,6 +107,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
             rules.amend(version, metadata, metrics, deployment)?
         }
         Command::ChangePolicy { change } => rules.change_policy(change)?,
+        Command::Adopt(adoption) => adopt::adopt(state, adoption, context)?,
     })
 }
 

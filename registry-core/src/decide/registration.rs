@@ -242,7 +242,7 @@ impl<'a> Rules<'a> {
 }
 
 /// What the types of the content cannot rule out by themselves.
-fn check(content: &Content) -> Result<(), Invalid> {
+pub(super) fn check(content: &Content) -> Result<(), Invalid> {
     for (key, value) in &content.tags {
         check_tag_value(key, value)?;
     }

@@ -31,8 +31,11 @@ use async_trait::async_trait;
 
 use crate::digest::Digest;
 use crate::engine::Engine;
+use crate::mirror::{Mirror, Mirrored};
+use crate::registry::Registry;
 use crate::storage::{ArtifactStore, CommitLog};
 use crate::stream::{Revision, Stream};
+use crate::time::{Clock, SystemClock};
 
 pub use faulty::{Fault, FaultyLog};
 
@@ -68,12 +71,23 @@ pub struct Handle {
     pub log: Arc<dyn CommitLog>,
     /// The bytes.
     pub artifacts: Arc<dyn ArtifactStore>,
+    /// The system that the models are shared with, if they are.
+    pub mirror: Option<Arc<dyn Mirror>>,
 }
 
 impl Handle {
     /// A registry over this handle, with an empty cache.
-    pub fn registry(&self) -> Arc<Engine<dyn CommitLog, dyn ArtifactStore>> {
-        Arc::new(Engine::new(Arc::clone(&self.log), Arc::clone(&self.artifacts)))
+    pub fn registry(&self) -> Arc<dyn Registry> {
+        self.registry_at(Arc::new(SystemClock))
+    }
+
+    /// The same, with another clock.
+    pub fn registry_at(&self, clock: Arc<dyn Clock>) -> Arc<dyn Registry> {
+        let engine = Engine::new(Arc::clone(&self.log), Arc::clone(&self.artifacts)).with_clock(clock);
+        match &self.mirror {
+            Some(mirror) => Arc::new(Mirrored::new(Arc::new(engine), Arc::clone(mirror))),
+            None => Arc::new(engine),
+        }
     }
 }
 

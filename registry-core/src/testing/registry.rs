@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use super::{Candidate, Damage, Handle};
 use crate::command::{By, Command, Request};
 use crate::content::{Content, Metric};
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::ext::{PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
@@ -21,13 +20,13 @@ use crate::rejection::Rejection;
 use crate::selector::Selector;
 use crate::stage::Stage;
 use crate::state::ModelState;
-use crate::storage::{ArtifactStore, CheckpointKind, CommitLog};
+use crate::storage::{ArtifactStore, CheckpointKind};
 use crate::stream::{Revision, Stream};
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::verify::{Problem, VerifyOptions};
 use crate::version::Version;
 
-type Registered = Arc<Engine<dyn CommitLog, dyn ArtifactStore>>;
+type Registered = Arc<dyn Registry>;
 
 fn by(actor: &str) -> By {
     By::new(actor.parse().unwrap())
@@ -238,8 +237,7 @@ pub async fn compare_and_set_by_revision(candidate: &dyn Candidate) {
 }
 
 fn at(handle: &Handle, clock: &Arc<ManualClock>) -> Registered {
-    let clock = Arc::clone(clock);
-    Arc::new(Engine::new(Arc::clone(&handle.log), Arc::clone(&handle.artifacts)).with_clock(clock))
+    handle.registry_at(Arc::clone(clock) as _)
 }
 
 fn instant(text: &str) -> Timestamp {
