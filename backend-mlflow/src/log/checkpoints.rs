@@ -1,0 +1,90 @@
+//! Why this exists: a checkpoint is a cache, and where it is kept may be chosen. Without a choice it stands in
+//! a tag of the head run, which a cold reader fetches anyway, or, if it is long, in a run of its own that
+//! the tag points to. The run before it is deleted; whoever still reads that one gets what was there.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use registry_core::Stream;
+use registry_core::storage::{CheckpointKind, StorageError, StorageErrorKind};
+
+use super::body::{self, Pointer, Value};
+use super::place::Place;
+use super::{MlflowLog, corrupt};
+
+/// The longest text that is kept in the tag itself: searches give back all tags of a run.
+const TAG_CHARS_MAX: usize = 4_000;
+
+/// Another place for checkpoints, such as files. What is kept is a cache: to have lost it is no failure.
+#[async_trait]
+pub trait Caches: std::fmt::Debug + Send + Sync + 'static {
+    /// Keeps a checkpoint, in place of the one of that kind before it.
+    async fn save(&self, stream: &Stream, kind: CheckpointKind, body: Bytes) -> Result<(), StorageError>;
+
+    /// The checkpoint kept last, or none.
+    async fn load(&self, stream: &Stream, kind: CheckpointKind) -> Result<Option<Bytes>, StorageError>;
+}
+
+fn tag(kind: CheckpointKind) -> String {
+    format!("model-registry.checkpoint.{}", kind.as_str())
+}
+
+impl MlflowLog {
+    pub(super) async fn keep_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+        body: &[u8],
+    ) -> Result<(), StorageError> {
+        let text = std::str::from_utf8(body).ok().filter(|text| !text.contains('\0')).ok_or_else(|| {
+            StorageError::new(StorageErrorKind::NotDone, "MLflow keeps text; the checkpoint is none")
+        })?;
+        // A log that is not there needs none.
+        let Some(place) = self.find(stream).await? else { return Ok(()) };
+        let head = self.head(stream, &place).await?;
+        let before = head.tag(&tag(kind)).map(body::read);
+        let value = if body::fits(text) && text.chars().nth(TAG_CHARS_MAX).is_none() {
+            text.to_owned()
+        } else {
+            self.store_parts(stream, "checkpoint", text).await?.value()
+        };
+        let set = self.server.set_tag(&place.head, &tag(kind), &value).await;
+        set.map_err(|error| error.failed(format_args!("keeping a checkpoint of {stream}")))?;
+        if let Some(Ok(Value::Elsewhere(before))) = before {
+            self.drop_runs(&[&before.run]).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn kept_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+    ) -> Result<Option<Bytes>, StorageError> {
+        let Some(place) = self.find(stream).await? else { return Ok(None) };
+        let value = match place.take_whole().filter(|_| kind == CheckpointKind::Whole) {
+            // A cold reader asks for the brief one, and then for this.
+            Some(seen) => seen,
+            None => {
+                let head = self.head(stream, &place).await?;
+                let value = |kind| head.tag(&tag(kind)).map(str::to_owned);
+                if kind == CheckpointKind::Brief {
+                    Place::keep_whole(&place, value(CheckpointKind::Whole));
+                }
+                value(kind)
+            }
+        };
+        match value.as_deref().map(body::read) {
+            None => Ok(None),
+            Some(Ok(Value::Text(text))) => Ok(Some(Bytes::from(text))),
+            Some(Ok(Value::Elsewhere(pointer))) => self.checkpoint_at(&pointer).await,
+            Some(Err(problem)) => Err(corrupt(format!("the checkpoint of {stream} {problem}"))),
+        }
+    }
+
+    /// One whose run is gone is none.
+    async fn checkpoint_at(&self, pointer: &Pointer) -> Result<Option<Bytes>, StorageError> {
+        let run = self.server.run(&pointer.run).await;
+        let run = run.map_err(|error| error.failed("reading a checkpoint"))?;
+        Ok(run.and_then(|run| pointer.join(&run.data.params).ok()).map(Bytes::from))
+    }
+}
