@@ -29,7 +29,9 @@
 
 mod connect;
 mod log;
+mod mirror;
 mod rest;
 
 pub use connect::Options;
 pub use log::{Caches, MlflowLog};
+pub use mirror::MlflowMirror;

@@ -454,6 +454,11 @@ impl ModelState {
         self.created.is_some()
     }
 
+    /// Whether some of its versions were left out because nobody asked for them.
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// The last revision.
     pub fn revision(&self) -> Option<Revision> {
         self.head.map(|head| head.revision)

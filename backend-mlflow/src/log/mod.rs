@@ -36,6 +36,7 @@
 //! Everybody who may write to the server may delete runs and experiments. That is noticed and said, with what
 //! brings them back; a log is never begun anew in the place of one that was there.
 
+mod aside;
 mod body;
 mod checkpoints;
 mod name;

@@ -25,6 +25,8 @@ pub(super) enum Role {
     Segment,
     /// It makes the stream findable by terms.
     Terms,
+    /// It holds what was claimed for the stream.
+    Claims,
 }
 
 impl Role {
@@ -32,8 +34,11 @@ impl Role {
         match self {
             Role::Segment => "segment",
             Role::Terms => "terms",
+            Role::Claims => "claims",
         }
     }
+
+    const ALL: [Role; 3] = [Role::Segment, Role::Terms, Role::Claims];
 
     /// The head's parameter that says which run it is.
     fn param(self, number: u64) -> String {
@@ -353,12 +358,12 @@ impl MlflowLog {
         let mut runs = BTreeMap::new();
         for pair in &run.data.params {
             let Some((role, number)) = pair.key.split_once('.') else { continue };
-            let role = [Role::Segment, Role::Terms].into_iter().find(|known| known.as_str() == role);
+            let role = Role::ALL.into_iter().find(|known| known.as_str() == role);
             if let (Some(role), Ok(number)) = (role, number.parse::<u64>()) {
                 runs.insert((role, number), pair.value.clone());
             }
         }
-        for role in [Role::Segment, Role::Terms] {
+        for role in Role::ALL {
             let mut numbers = runs.keys().filter(|(found, _)| *found == role).map(|(_, number)| *number);
             if !(0..).zip(&mut numbers).all(|(expected, number)| expected == number) {
                 return Err(corrupt(format!(

@@ -12,7 +12,7 @@ use super::{Kind, Repeat, RestError, Server};
 const PAGE: u32 = 1_000;
 
 /// An answer of "not there" is an answer.
-fn found<T>(answer: Result<T, RestError>) -> Result<Option<T>, RestError> {
+pub(super) fn found<T>(answer: Result<T, RestError>) -> Result<Option<T>, RestError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind == Kind::NotFound => Ok(None),
@@ -86,6 +86,20 @@ impl Server {
         tags: &[Pair],
     ) -> Result<(), RestError> {
         let body = json!({"run_id": run_id, "params": params, "tags": tags});
+        self.post("runs/log-batch", &body, Repeat::Freely).await.map(|Done {}| ())
+    }
+
+    /// Writes metrics as of a time, in milliseconds. At most 1,000.
+    pub(crate) async fn log_metrics(
+        &self,
+        run_id: &str,
+        metrics: &[(&str, f64)],
+        at_ms: i64,
+    ) -> Result<(), RestError> {
+        let rows = metrics
+            .iter()
+            .map(|(key, value)| json!({"key": key, "value": value, "timestamp": at_ms, "step": 0}));
+        let body = json!({"run_id": run_id, "metrics": rows.collect::<Vec<_>>()});
         self.post("runs/log-batch", &body, Repeat::Freely).await.map(|Done {}| ())
     }
 

@@ -20,8 +20,10 @@
 //! once. After any attempt of which it is not known whether it went through, the failure of a later one
 //! is reported as doubtful too, however clear it is by itself.
 
+mod artifacts;
 mod calls;
 mod error;
+mod models;
 mod types;
 
 use std::fmt;
@@ -33,7 +35,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
+pub(crate) use artifacts::Entry;
 pub(crate) use error::{Kind, RestError, Secrets};
+pub(crate) use models::{ModelVersion, RegisteredModel};
 pub(crate) use types::{Experiment, Pair, Run};
 
 /// How often a request is sent at most, and how long it is waited in between, at first and at most.
@@ -171,12 +175,34 @@ impl Server {
         let url = url.map_err(|error| {
             RestError::new(Kind::Invalid, format!("`{path}` cannot be asked for: {error}"))
         })?;
+        self.answer(method, url, body, repeat, |answer| parsed(answer)).await
+    }
+
+    /// The same at any address, with the answer as it came.
+    async fn send_to(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Bytes>,
+        repeat: Repeat,
+    ) -> Result<Bytes, RestError> {
+        self.answer(method, url, body, repeat, |answer| Ok(answer.clone())).await
+    }
+
+    async fn answer<T>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Bytes>,
+        repeat: Repeat,
+        read: impl Fn(&Bytes) -> Result<T, Failed>,
+    ) -> Result<T, RestError> {
         let until = tokio::time::Instant::now() + self.inner.timeout * TIMEOUTS_MAX;
         let mut wait = WAIT_FIRST;
         let mut doubtful = false;
         for attempt in 1.. {
             let sent = self.once(method.clone(), url.clone(), body.clone()).await;
-            let Failed { error, retry_after } = match sent.and_then(|answer| parsed(&answer)) {
+            let Failed { error, retry_after } = match sent.and_then(|answer| read(&answer)) {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };

@@ -56,6 +56,11 @@ pub(crate) struct Run {
 pub(crate) struct RunInfo {
     pub(crate) run_id: String,
     #[serde(default)]
+    pub(crate) experiment_id: String,
+    /// Where its files are.
+    #[serde(default)]
+    pub(crate) artifact_uri: String,
+    #[serde(default)]
     lifecycle_stage: String,
 }
 
@@ -65,6 +70,16 @@ pub(crate) struct RunData {
     pub(crate) params: Vec<Pair>,
     #[serde(default)]
     pub(crate) tags: Vec<Pair>,
+    #[serde(default)]
+    pub(crate) metrics: Vec<Measured>,
+}
+
+/// The last value of a metric. One that is no number is sent as text.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) key: String,
+    #[serde(default)]
+    pub(crate) value: serde_json::Value,
 }
 
 impl Run {

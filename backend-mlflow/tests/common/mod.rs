@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backend_mlflow::{MlflowLog, Options};
+use backend_mlflow::{MlflowLog, MlflowMirror, Options};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use registry_core::storage::ArtifactStore as _;
@@ -45,7 +45,9 @@ impl OnMlflow {
 #[async_trait]
 impl Candidate for OnMlflow {
     async fn open(&self) -> Handle {
-        Handle { log: Arc::new(self.log()), artifacts: Arc::clone(&self.blobs) as _ }
+        let log = Arc::new(self.log());
+        let mirror = MlflowMirror::new(Arc::clone(&log)).unwrap().with_prefix(&format!("{}-", self.registry));
+        Handle { log, artifacts: Arc::clone(&self.blobs) as _, mirror: Some(Arc::new(mirror)) }
     }
 
     async fn damage_record(&self, _: &Stream, _: Revision) {
@@ -53,8 +55,7 @@ impl Candidate for OnMlflow {
     }
 
     async fn damage_blob(&self, digest: &Digest, damage: Damage) {
-        let pieces: Vec<Bytes> =
-            self.blobs.read(digest, None).await.unwrap().try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = self.blobs.read(digest, None).await.unwrap().try_collect().await.unwrap();
         let mut bytes = pieces.concat();
         match damage {
             Damage::Altered => *bytes.first_mut().unwrap() ^= 1,

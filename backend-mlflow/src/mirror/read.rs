@@ -1,0 +1,288 @@
+//! Why this exists: looking at what MLflow shows. A **look** takes in all of a model and tells what others
+//! changed; a **glance** answers for one selector with one small request, as long as both sides agree on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join;
+use registry_core::mirror::{Drift, Foreign, ForeignChange};
+use registry_core::storage::StorageError;
+use registry_core::{ModelName, ModelState, Selector, Stage, Stream, Timestamp, Version};
+
+use super::foreign::{changes, content};
+use super::items::{Differences, Item, Items, compare, present, wanted};
+use super::numbers::{Numbers, adopted_from};
+use super::shown::{ShownModel, ShownVersion, VERSION, from_native};
+use super::{MlflowMirror, failed};
+use crate::rest::{ModelVersion, Pair, RegisteredModel};
+
+/// The note of the revision up to which a projection was finished.
+pub(super) const SHOWN: &str = "model-registry.shown";
+/// What begins the notes of those who are writing: the revision from which on, and the time.
+pub(super) const SHOWING: &str = "model-registry.showing.";
+/// The tag of prompts, which MLflow keeps among its models.
+const PROMPT: &str = "mlflow.prompt.is_prompt";
+
+/// What a comparison of a state with what MLflow shows has found.
+pub(super) struct Seen {
+    /// Whether MLflow has the model.
+    pub(super) is_there: bool,
+    pub(super) shown: ShownModel,
+    pub(super) numbers: Numbers,
+    pub(super) differences: Differences,
+    /// Versions of the log that MLflow does not show yet.
+    pub(super) missing: Vec<Version>,
+    /// Versions of the log that somebody deleted in MLflow.
+    pub(super) deleted: Vec<Version>,
+    /// What the log wanted since the last projection that was finished.
+    pub(super) before: Vec<Arc<ModelState>>,
+    pub(super) notes: BTreeMap<String, String>,
+    /// From which revision on what is shown may stem.
+    pub(super) base: u64,
+}
+
+impl Seen {
+    pub(super) fn has_foreign(&self) -> bool {
+        !self.numbers.foreign.is_empty() || !self.differences.foreign.is_empty() || !self.deleted.is_empty()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.differences.unfinished.is_empty() && self.missing.is_empty() && self.numbers.doubles.is_empty()
+    }
+
+    /// What the log says and MLflow does not show yet, in words.
+    fn unfinished(&self) -> Vec<String> {
+        let missing = self.missing.iter().map(|version| format!("version {version}"));
+        let items = self.differences.unfinished.iter().map(|(item, value)| {
+            let value = value.as_deref().unwrap_or("none");
+            match item {
+                Item::ModelDescription => "the description of the model".to_owned(),
+                Item::ModelTag(key) => format!("the tag `{key}` of the model: {value}"),
+                Item::Stage(number) => format!("the stage of version {number}: {value}"),
+                Item::Alias(alias) => format!("the alias `{alias}`: {value}"),
+                Item::VersionDescription(number) => format!("the description of version {number}"),
+                Item::VersionTag(number, key) => format!("the tag `{key}` of version {number}: {value}"),
+            }
+        });
+        missing.chain(items).collect()
+    }
+}
+
+fn timestamp(milliseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_microseconds(milliseconds.checked_mul(1_000)?).ok()
+}
+
+fn table(pairs: Vec<Pair>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|pair| (pair.key, pair.value)).collect()
+}
+
+/// A version in our words.
+pub(super) fn shown_version(version: ModelVersion) -> ShownVersion {
+    ShownVersion {
+        number: version.version,
+        stage: from_native(&version.current_stage),
+        description: version.description,
+        tags: table(version.tags),
+        source: version.source,
+        run_id: version.run_id,
+        created: timestamp(version.creation_timestamp),
+        updated: timestamp(version.last_updated_timestamp),
+    }
+}
+
+fn is_prompt(model: &RegisteredModel) -> bool {
+    model.tags.iter().any(|tag| tag.key == PROMPT && tag.value == "true")
+}
+
+/// From which revision on what MLflow shows may stem: what the last finished projection wrote, and what those
+/// write who are at it.
+fn base(notes: &BTreeMap<String, String>) -> u64 {
+    let finished = notes.get(SHOWN).and_then(|text| text.parse().ok()).unwrap_or(0);
+    notes
+        .iter()
+        .filter(|(key, _)| key.starts_with(SHOWING))
+        .filter_map(|(_, value)| value.split(' ').next()?.parse().ok())
+        .fold(finished, u64::min)
+}
+
+impl MlflowMirror {
+    /// All that MLflow shows of a model; none if it has no such model.
+    async fn snapshot(&self, model: &ModelName) -> Result<Option<ShownModel>, StorageError> {
+        let name = self.name(model);
+        let both = try_join(self.server.registered_model(&name), self.server.model_versions(&name)).await;
+        let (found, versions) = both.map_err(failed("reading what MLflow shows of a model"))?;
+        let Some(found) = found.filter(|found| !is_prompt(found)) else { return Ok(None) };
+        let versions = versions.into_iter().map(shown_version);
+        Ok(Some(ShownModel {
+            description: found.description,
+            tags: table(found.tags),
+            aliases: found.aliases.into_iter().map(|alias| (alias.alias, alias.version)).collect(),
+            versions: versions.map(|version| (version.number, version)).collect(),
+        }))
+    }
+
+    /// Compares a state with what MLflow shows.
+    pub(super) async fn compare(
+        &self,
+        model: &ModelName,
+        state: &Arc<ModelState>,
+    ) -> Result<Seen, StorageError> {
+        let stream = Stream::from(model);
+        let notes = async {
+            match state.revision() {
+                Some(_) => self.log.notes(&stream).await,
+                None => Ok(None),
+            }
+        };
+        let (notes, snapshot) = try_join(notes, self.snapshot(model)).await?;
+        let notes = notes.unwrap_or_default();
+        let is_there = snapshot.is_some();
+        let shown = snapshot.unwrap_or_default();
+        let mut numbers = Numbers::new(state, &shown, &BTreeMap::new());
+        if !numbers.doubles.is_empty() {
+            let claims = self.log.claims(&stream).await?;
+            let claimed = numbers.doubles.values().filter_map(|version| {
+                let number = claims.get(&super::write::number_claim(version))?;
+                Some((version.clone(), number.parse().ok()?))
+            });
+            numbers = Numbers::new(state, &shown, &claimed.collect());
+        }
+        let revision = state.revision().map_or(0, |revision| revision.get());
+        let base = base(&notes).min(revision);
+        let (wanted_now, present_now) = (wanted(state, &numbers), present(&shown, &numbers));
+        let unshown: Vec<&Version> = state
+            .versions()
+            .filter(|version| version.deleted.is_none() && !numbers.known.contains_key(&version.version))
+            .map(|version| &version.version)
+            .collect();
+        // What was wanted earlier matters only if something is not as it is wanted now.
+        let before = if wanted_now == present_now && unshown.is_empty() {
+            Vec::new()
+        } else {
+            self.states(model, base, state).await?
+        };
+        let tables: Vec<Items> = before.iter().map(|state| wanted(state, &numbers)).collect();
+        let differences = compare(&wanted_now, &present_now, &tables);
+        // What was shown once, or came from there, was deleted there.
+        let was_shown = |version: &Version| {
+            before.first().is_some_and(|first| 0 < base && first.version(version).is_some())
+                || state.version(version).is_some_and(|found| adopted_from(found).is_some())
+        };
+        let (deleted, missing) = unshown.into_iter().cloned().partition(was_shown);
+        Ok(Seen { is_there, shown, numbers, differences, missing, deleted, before, notes, base })
+    }
+
+    /// What others changed.
+    pub(super) async fn look(&self, model: &ModelName, state: &ModelState) -> Result<Drift, StorageError> {
+        let state = Arc::new(state.clone());
+        self.remember(model, &state);
+        let seen = self.compare(model, &state).await?;
+        let unfinished = seen.unfinished();
+        if !seen.has_foreign() {
+            return Ok(Drift { changes: Vec::new(), unfinished });
+        }
+        // If the log went on meanwhile, what looks foreign may be what it says by now.
+        if !self.newer(&Stream::from(model), &state).await?.is_empty() {
+            return Ok(Drift::default());
+        }
+        let foreign =
+            seen.numbers.foreign.keys().filter_map(|number| seen.shown.versions.get(number).cloned());
+        let evidence = self.evidence_of(model, foreign.collect()).await?;
+        let Seen { shown, numbers, differences, deleted, .. } = &seen;
+        let changes = changes(&state, shown, numbers, differences, deleted, &evidence);
+        Ok(Drift { changes, unfinished })
+    }
+
+    /// What bears on one selector, if that can be told from one small answer.
+    pub(super) async fn glance(
+        &self,
+        model: &ModelName,
+        state: &ModelState,
+        selector: &Selector,
+    ) -> Result<Option<Drift>, StorageError> {
+        let alias = match selector {
+            Selector::Stage(Stage::Production) => Stage::Production.as_str(),
+            Selector::Alias(alias) => alias.as_str(),
+            _ => return Ok(None),
+        };
+        let answer = self.server.registered_model(&self.name(model)).await;
+        let answer = answer.map_err(failed("reading what MLflow shows of a model"))?;
+        let Some(found) = answer.filter(|found| !is_prompt(found)) else {
+            return Ok((!state.exists()).then(Drift::default));
+        };
+        let pointed = found.aliases.iter().find(|known| known.alias == alias).map(|known| known.version);
+        // For a stage both ways of saying it must agree; an alias says it alone.
+        let is_stage = matches!(selector, Selector::Stage(_));
+        let native = found
+            .latest_versions
+            .iter()
+            .find(|version| from_native(&version.current_stage) == Stage::Production);
+        if state.exists() {
+            let wanted = match selector {
+                Selector::Alias(alias) => state.aliases.get(alias),
+                _ => state.production.as_ref(),
+            };
+            let is_wanted = |number: Option<u64>, tagged: Option<Version>| match (wanted, number) {
+                (None, None) => true,
+                (Some(wanted), Some(number)) => {
+                    tagged.as_ref() == Some(wanted)
+                        || state.version(wanted).and_then(|found| adopted_from(found)) == Some(number)
+                        || self.number(model, wanted) == Some(number)
+                }
+                _ => false,
+            };
+            let tag_of = |number: Option<u64>| {
+                let found = found.latest_versions.iter().find(|version| Some(version.version) == number)?;
+                let tag = found.tags.iter().find(|tag| tag.key == VERSION)?;
+                tag.value.parse().ok()
+            };
+            let agree = is_wanted(pointed, tag_of(pointed))
+                && (!is_stage || native.map(|version| version.version) == pointed);
+            return Ok(agree.then(Drift::default));
+        }
+        self.glance_at_stranger(
+            model,
+            pointed.or(native.filter(|_| is_stage).map(|found| found.version)),
+            selector,
+        )
+        .await
+    }
+
+    /// The same for a model that never met the registry: the one version that is asked for.
+    async fn glance_at_stranger(
+        &self,
+        model: &ModelName,
+        number: Option<u64>,
+        selector: &Selector,
+    ) -> Result<Option<Drift>, StorageError> {
+        let Some(number) = number else { return Ok(None) };
+        let found = self.server.model_version(&self.name(model), number).await;
+        let Some(found) = found.map_err(failed("reading a version"))? else { return Ok(None) };
+        let found = shown_version(found);
+        let version = found.version().unwrap_or_else(|| Version::new(number, 0, 0));
+        let evidence =
+            self.evidence_of(model, vec![found.clone()]).await?.remove(&number).unwrap_or_default();
+        let foreign = |at, change| Foreign { by: evidence.by(), at, change };
+        let content = Box::new(content(&found, &evidence));
+        let registered = ForeignChange::Registered { version: version.clone(), content };
+        let then = match selector {
+            Selector::Alias(alias) => ForeignChange::AliasSet { alias: alias.clone(), version },
+            _ => ForeignChange::Staged { version, to: Stage::Production },
+        };
+        let then = Foreign { by: None, at: found.updated, change: then };
+        let changes = vec![foreign(found.created, registered), then];
+        Ok(Some(Drift { changes, unfinished: Vec::new() }))
+    }
+
+    /// The number of a version, if this process has seen it.
+    fn number(&self, model: &ModelName, version: &Version) -> Option<u64> {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.get(model)?.get(version).copied()
+    }
+
+    /// Keeps what numbers versions have, which never changes.
+    pub(super) fn keep_numbers(&self, model: &ModelName, numbers: &Numbers) {
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.push(model.clone(), Arc::new(numbers.known.clone()));
+    }
+}

@@ -1,0 +1,288 @@
+//! Why this exists: writing into MLflow what the log says. Each step may be done twice, and by several at once:
+//! what has no compare-and-set there (which run and which number a version has) is claimed in the log, and
+//! everything else is written again by whoever finds that the log went on.
+
+use std::sync::Arc;
+
+use registry_core::storage::{StorageError, StorageErrorKind};
+use registry_core::{
+    Clock as _, Digest, Key, ModelName, ModelState, Stage, Stream, SystemClock, Version, VersionState,
+};
+
+use super::items::{Item, Items, compare, our_tags, present, wanted};
+use super::numbers::Numbers;
+use super::read::{SHOWING, SHOWN, Seen};
+use super::shown::{ShownVersion, VERSION, is_users, native};
+use super::{MlflowMirror, failed};
+use crate::rest::{Kind, Pair, RestError};
+
+/// How often what was written is found out of date before it is left to others.
+const ROUNDS_MAX: u32 = 50;
+/// After how long the note of one who is writing is taken for a dead one's, in microseconds: longer than any
+/// projection may take.
+const SHOWING_MAX_US: i64 = 10 * 60 * 1_000_000;
+/// The most characters of a parameter; more would be cut off without a word.
+const PARAM_CHARS_MAX: usize = 6_000;
+/// How many are written with one request.
+const BATCH: usize = 100;
+
+fn key_of(version: &Version) -> String {
+    Digest::of(version.to_string().as_bytes()).hex().chars().take(32).collect()
+}
+
+/// The claim of the number of a version.
+pub(super) fn number_claim(version: &Version) -> String {
+    format!("number.{}", key_of(version))
+}
+
+/// The claim of its run.
+fn run_claim(version: &Version) -> String {
+    format!("run.{}", key_of(version))
+}
+
+fn revision_of(state: &ModelState) -> u64 {
+    state.revision().map_or(0, |revision| revision.get())
+}
+
+impl MlflowMirror {
+    /// Brings what MLflow shows in line with the log, from this state on.
+    pub(super) async fn show(&self, model: &ModelName, state: Arc<ModelState>) -> Result<(), StorageError> {
+        let stream = Stream::from(model);
+        let mut state = state;
+        let mut announced = false;
+        for _ in 0..ROUNDS_MAX {
+            if state.revision().is_none() {
+                return Ok(());
+            }
+            self.remember(model, &state);
+            let mut seen = self.compare(model, &state).await?;
+            if !seen.is_finished() {
+                if !announced {
+                    let note = format!("{} {}", seen.base, SystemClock.now().microseconds());
+                    self.log.note(&stream, &[Pair::new(self.showing(), note)]).await?;
+                    announced = true;
+                }
+                self.write(model, &state, &mut seen).await?;
+            }
+            self.keep_numbers(model, &seen.numbers);
+            let newer = self.newer(&stream, &state).await?;
+            if newer.is_empty() {
+                return self.finish(&stream, &state, &seen, announced).await;
+            }
+            let mut next = (*state).clone();
+            for (commit, digest) in &newer {
+                next.apply(commit, *digest);
+                self.remember(model, &Arc::new(next.clone()));
+            }
+            state = Arc::new(next);
+        }
+        let problem = format!("others kept changing `{model}` while it was shown in MLflow");
+        Err(StorageError::new(StorageErrorKind::NotDone, problem))
+    }
+
+    fn showing(&self) -> String {
+        format!("{SHOWING}{}", self.id)
+    }
+
+    /// Notes how far what is shown goes, and that nobody here is writing any more.
+    async fn finish(
+        &self,
+        stream: &Stream,
+        state: &ModelState,
+        seen: &Seen,
+        announced: bool,
+    ) -> Result<(), StorageError> {
+        let revision = revision_of(state).to_string();
+        let mut notes = Vec::new();
+        if seen.notes.get(SHOWN) != Some(&revision) {
+            notes.push(Pair::new(SHOWN, revision));
+        }
+        if announced {
+            notes.push(Pair::new(self.showing(), ""));
+        }
+        let now = SystemClock.now().microseconds();
+        for (key, value) in seen.notes.iter().filter(|(key, _)| key.starts_with(SHOWING)) {
+            let since: Option<i64> = value.split(' ').nth(1).and_then(|time| time.parse().ok());
+            if since.is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since)) {
+                notes.push(Pair::new(key.clone(), ""));
+            }
+        }
+        if notes.is_empty() { Ok(()) } else { self.log.note(stream, &notes).await }
+    }
+
+    async fn write(
+        &self,
+        model: &ModelName,
+        state: &Arc<ModelState>,
+        seen: &mut Seen,
+    ) -> Result<(), StorageError> {
+        let name = &self.name(model);
+        if !seen.is_there {
+            let made = self.server.create_registered_model(name).await;
+            made.map_err(failed("making the registered model"))?;
+        }
+        self.drop_doubles(model, seen).await?;
+        if !seen.missing.is_empty() {
+            for version in std::mem::take(&mut seen.missing) {
+                let Some(found) = state.version(&version) else { continue };
+                let shown = self.create(model, state, found).await?;
+                seen.shown.versions.insert(shown.number, shown);
+            }
+            let claimed = Default::default();
+            seen.numbers = Numbers::new(state, &seen.shown, &claimed);
+            let before: Vec<Items> = seen.before.iter().map(|state| wanted(state, &seen.numbers)).collect();
+            // A version that was just made stands as it was made, whoever wanted it otherwise before.
+            let present = present(&seen.shown, &seen.numbers);
+            let mut tables = before;
+            tables.push(present.clone().into_iter().filter(|(item, _)| is_of_version(item)).collect());
+            seen.differences = compare(&wanted(state, &seen.numbers), &present, &tables);
+        }
+        let mut items: Vec<(&Item, &Option<String>)> = seen.differences.unfinished.iter().collect();
+        // Those that leave production go before the one that enters it.
+        let enters = |value: &Option<String>| value.as_deref() == Some(native(Stage::Production));
+        items.sort_by_key(|(item, value)| {
+            (matches!(item, Item::Stage(_)) && enters(value), matches!(item, Item::Alias(_)))
+        });
+        for (item, value) in items {
+            match self.write_item(name, item, value.as_deref()).await {
+                // Somebody deleted it in between; the next look finds that.
+                Err(error) if error.kind == Kind::NotFound => {}
+                written => written.map_err(failed("showing in MLflow what the log says"))?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_item(&self, name: &str, item: &Item, value: Option<&str>) -> Result<(), RestError> {
+        const CONFLICTS_MAX: u32 = 8;
+        let mut last = RestError::new(Kind::Conflict, "others were in the way");
+        for _ in 0..CONFLICTS_MAX {
+            let written = match item {
+                Item::ModelDescription => self.server.describe_model(name, value.unwrap_or_default()).await,
+                Item::ModelTag(key) => self.server.tag_model(name, key, value).await,
+                Item::Stage(number) => {
+                    let stage = value.unwrap_or(native(Stage::Development));
+                    self.server.set_native_stage(name, *number, stage).await
+                }
+                Item::Alias(alias) => {
+                    let number = value.and_then(|value| value.parse().ok());
+                    self.server.set_model_alias(name, alias, number).await
+                }
+                Item::VersionDescription(number) => {
+                    self.server.describe_version(name, *number, value.unwrap_or_default()).await
+                }
+                Item::VersionTag(number, key) => self.server.tag_version(name, *number, key, value).await,
+            };
+            match written {
+                // Of several who write a new tag or alias at once, the database refuses some.
+                Err(error) if error.kind == Kind::Conflict => last = error,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// Deletes versions that racing projections made twice: only those of the one run that was claimed for
+    /// the version, which nobody else can have made.
+    async fn drop_doubles(&self, model: &ModelName, seen: &mut Seen) -> Result<(), StorageError> {
+        if seen.numbers.doubles.is_empty() {
+            return Ok(());
+        }
+        let claims = self.log.claims(&Stream::from(model)).await?;
+        for (number, version) in std::mem::take(&mut seen.numbers.doubles) {
+            let run = seen.shown.versions.get(&number).and_then(|found| found.run_id.clone());
+            if run.is_some() && claims.get(&run_claim(&version)) == run.as_ref() {
+                let dropped = self.server.delete_model_version(&self.name(model), number).await;
+                dropped.map_err(failed("removing a version that was made twice"))?;
+                seen.shown.versions.remove(&number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a version, with a run of its own.
+    async fn create(
+        &self,
+        model: &ModelName,
+        state: &ModelState,
+        version: &VersionState,
+    ) -> Result<ShownVersion, StorageError> {
+        let stream = Stream::from(model);
+        let run_id = self.run_of(&stream, version).await?;
+        let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
+        let uri = run.map(|run| run.info.artifact_uri).unwrap_or_default();
+        let source = format!("{}/model", uri.trim_end_matches('/'));
+        let description = version.content.description.as_ref().map_or("", |text| text.as_str());
+        let users = version.content.tags.iter().filter(|(key, _)| is_users(key.as_str()));
+        let tags: Vec<Pair> = users
+            .map(|(key, value)| Pair::new(key.as_str(), value.clone()))
+            .chain(our_tags(state, version).into_iter().map(|(key, value)| Pair::new(key, value)))
+            .collect();
+        let doing = failed("making a version in MLflow");
+        let name = self.name(model);
+        let made = self.server.create_model_version(&name, &source, &run_id, description, &tags);
+        let made = made.await.map_err(doing)?;
+        let claimed = self.log.claim(&stream, &number_claim(&version.version), &made.to_string()).await?;
+        let number: u64 = claimed.parse().unwrap_or(made);
+        if number != made {
+            let dropped = self.server.delete_model_version(&self.name(model), made).await;
+            dropped.map_err(failed("removing a version that was made twice"))?;
+        }
+        Ok(ShownVersion {
+            number,
+            stage: Stage::Development,
+            description: description.to_owned(),
+            tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
+            source,
+            run_id: Some(run_id),
+            created: None,
+            updated: None,
+        })
+    }
+
+    /// The run that was claimed for a version; made if there is none.
+    async fn run_of(&self, stream: &Stream, version: &VersionState) -> Result<String, StorageError> {
+        let doing = "making the run of a version";
+        let claim = run_claim(&version.version);
+        if let Some(run) = self.log.claims(stream).await?.remove(&claim) {
+            return Ok(run);
+        }
+        let Some(experiment) = self.log.experiment_id(stream).await? else {
+            let problem = format!("the experiment of {stream} is gone");
+            return Err(StorageError::new(StorageErrorKind::Corrupt, problem));
+        };
+        let at = version.registered.at.microseconds() / 1_000;
+        let name = version.version.to_string();
+        let tags = [Pair::new(VERSION, name.as_str())];
+        let run = self.server.create_run(&experiment, &name, at, &tags).await.map_err(failed(doing))?;
+        let metadata = &version.content.metadata;
+        let params: Vec<Pair> = metadata
+            .hyperparameters
+            .iter()
+            .filter(|(key, _)| key.parse::<Key>().is_ok())
+            .map(|(key, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                Pair::new(key.as_str(), text.chars().take(PARAM_CHARS_MAX).collect::<String>())
+            })
+            .collect();
+        for batch in params.chunks(BATCH) {
+            self.server.log_batch(&run, batch, &[]).await.map_err(failed(doing))?;
+        }
+        let metrics: Vec<(&str, f64)> =
+            version.content.metrics.iter().map(|(key, metric)| (key.as_str(), metric.value.get())).collect();
+        for batch in metrics.chunks(BATCH) {
+            self.server.log_metrics(&run, batch, at).await.map_err(failed(doing))?;
+        }
+        // If that fails, MLflow's pages show the run as going on, and that is all.
+        let _ = self.server.finish_run(&run, at).await;
+        let standing = self.log.claim(stream, &claim, &run).await?;
+        if standing != run {
+            let _ = self.server.delete_run(&run).await;
+        }
+        Ok(standing)
+    }
+}
+
+fn is_of_version(item: &Item) -> bool {
+    matches!(item, Item::Stage(_) | Item::VersionTag(..) | Item::VersionDescription(_))
+}
