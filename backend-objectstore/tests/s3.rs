@@ -4,103 +4,55 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/hostile.rs"]
+mod hostile;
+#[path = "common/racers.rs"]
+mod racers;
+#[path = "common/s3.rs"]
+mod s3;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use backend_objectstore::object_store::aws::AmazonS3Builder;
-use backend_objectstore::object_store::{ObjectStore, RetryConfig};
-use backend_objectstore::{BucketConnector, BucketLog, Options};
-use futures_util::future::join_all;
-use registry_core::storage::{Append, CommitLog as _, Record};
+use backend_objectstore::BucketConnector;
+use backend_objectstore::object_store::ObjectStore;
 use registry_core::{
-    By, Connectors, Content, IdSource as _, ModelName, Registration, Registry, RegistryExt as _, Revision,
-    Stream, SystemIds, Timestamp, Version,
+    By, Connectors, Content, ModelName, Registration, Registry, RegistryExt as _, Revision, Version,
 };
 
 use common::Stored;
+use server::{endpoint, fresh};
 
 /// Made up: the server believes anybody.
 const KEY: &str = "made-up-key";
 const SECRET: &str = "made-up-secret";
-/// The bucket that is made when the server is started.
-const BUCKET: &str = "registry-test";
+/// Says where the server is.
+const SERVER: &str = "REGISTRY_TEST_S3";
 /// Tells a process started by a test where to write.
 const WRITER: &str = "REGISTRY_TEST_WRITER";
 
-fn endpoint() -> String {
-    match std::env::var("REGISTRY_TEST_S3") {
-        Ok(endpoint) if endpoint.starts_with("http://127.0.0.1:") => endpoint,
-        Ok(other) => panic!("REGISTRY_TEST_S3 must be on this machine, not {other}"),
-        Err(_) => panic!("no S3 server: run `cargo xtask test`, which starts one and sets REGISTRY_TEST_S3"),
-    }
-}
-
 fn store() -> Arc<dyn ObjectStore> {
-    let retry = RetryConfig { retry_timeout: Duration::from_secs(20), ..RetryConfig::default() };
-    let builder = AmazonS3Builder::new()
-        .with_endpoint(endpoint())
-        .with_allow_http(true)
-        .with_region("us-east-1")
-        .with_access_key_id(KEY)
-        .with_secret_access_key(SECRET)
-        .with_bucket_name(BUCKET)
-        .with_retry(retry);
-    Arc::new(builder.build().unwrap())
-}
-
-fn fresh() -> String {
-    format!("run-{:032x}/team a", SystemIds.next_id())
+    s3::store(&endpoint(SERVER), KEY, SECRET)
 }
 
 async fn connect(prefix: &str) -> Arc<dyn Registry> {
-    let url = format!(
-        "s3://{BUCKET}/{prefix}?endpoint={}&allow_http=true&region=us-east-1\
-        &access_key_id={KEY}&secret_access_key={SECRET}",
-        endpoint()
-    );
+    let url = s3::url(&endpoint(SERVER), prefix, KEY, SECRET);
     Connectors::new().with(BucketConnector).open(&url).await.unwrap()
 }
 
 registry_core::exam!(Stored::new(store(), &fresh(), ()));
 
-/// 32 racers, each with a client of its own, 50 rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_32_racers_for_a_slot_one_wins_each_round() {
-    let prefix = fresh();
-    let mut logs: Vec<BucketLog> = Vec::new();
-    for _ in 0..32 {
-        logs.push(Options::default().open_parts(store(), &prefix).await.unwrap().0);
-    }
-    let stream = Stream::Model("raced".parse().unwrap());
-    for round in 1..=50 {
-        let revision = Revision::new(round).unwrap();
-        let racers = logs.iter().enumerate().map(|(racer, log)| {
-            let record = Record {
-                stream: stream.clone(),
-                revision,
-                request_id: format!("racer-{racer}").parse().unwrap(),
-                time: Timestamp::EPOCH,
-                terms: Vec::new(),
-                body: format!("{{\"racer\":{racer}}}").into(),
-            };
-            async move { (racer, log.append(&record).await.unwrap()) }
-        });
-        let results = join_all(racers).await;
-        let winners: Vec<usize> = results
-            .iter()
-            .filter(|(_, result)| *result == Append::Written)
-            .map(|(racer, _)| *racer)
-            .collect();
-        let read = logs.first().unwrap().read(&stream, revision, 10).await.unwrap();
-        let kept: Vec<String> =
-            read.iter().map(|record| String::from_utf8_lossy(&record.body).into_owned()).collect();
-        let expected: Vec<String> = winners.iter().map(|racer| format!("{{\"racer\":{racer}}}")).collect();
-        assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        assert_eq!(kept, expected, "round {round}");
-    }
+    racers::one_wins_each_round(store, &fresh(), 32, 50).await;
+}
+
+#[test]
+fn hostile_names_are_refused_or_kept() {
+    hostile::names_are_refused_or_kept(&store(), &fresh(), 96);
 }
 
 fn contended() -> ModelName {
