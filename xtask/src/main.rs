@@ -72,7 +72,7 @@ fn test_built(chosen: &[&str]) -> Result<(), String> {
     let what = if chosen.is_empty() { &all } else { chosen };
     // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
     if has_nextest() {
-        run("cargo", &[&["nextest", "run", "--all-features"], what].concat(), &variables)?;
+        run("cargo", &[&["nextest", "run", "--all-features", "--no-fail-fast"], what].concat(), &variables)?;
     } else {
         let words = ["test", "--all-features", "--lib", "--bins", "--tests", "--examples"];
         run("cargo", &[&words, what].concat(), &variables)?;
