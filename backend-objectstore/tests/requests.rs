@@ -2,6 +2,9 @@
 //! ignores create-if-absent is refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/long.rs"]
+mod long;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -157,6 +160,24 @@ async fn a_cold_look_at_production_takes_five_requests_at_most_and_a_warm_one_ta
     cold.model(&fraud()).await.unwrap();
     let asked = store.take();
     assert!(asked.len() <= 3 + 130, "{}", asked.len());
+}
+
+#[tokio::test]
+async fn a_cold_look_at_production_after_10_000_commits_takes_five_requests_at_most() {
+    let store = Arc::new(Spied::default());
+    long::write(Arc::clone(&store) as _, "r").await;
+    let slots = store.inner.list(Some(&Path::from("r/streams/model/fraud!/log")));
+    assert_eq!(futures_util::StreamExt::count(slots).await as u64, long::COMMITS);
+    // Every second commit keeps a checkpoint: with one just written, and with one to be caught up from.
+    for number in 0..2 {
+        let cold = open(&store).await;
+        store.take();
+        let found = cold.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
+        let asked = store.take();
+        assert_eq!(found.version.to_string(), "v1.0.0");
+        assert!(asked.len() <= 5, "{asked:#?}");
+        describe(&cold, number).await;
+    }
 }
 
 /// Writers that run one command each, as a command line does, keep the checkpoints too.

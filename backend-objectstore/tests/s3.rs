@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/hostile.rs"]
 mod hostile;
+#[path = "common/long.rs"]
+mod long;
 #[path = "common/racers.rs"]
 mod racers;
 #[path = "common/s3.rs"]
@@ -16,11 +18,18 @@ mod server;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use backend_objectstore::BucketConnector;
-use backend_objectstore::object_store::ObjectStore;
+use async_trait::async_trait;
+use backend_objectstore::object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use backend_objectstore::object_store::memory::InMemory;
+use backend_objectstore::object_store::{self, ClientOptions, ObjectStore, ObjectStoreExt as _};
+use backend_objectstore::{BucketConnector, Options};
+use futures_util::TryStreamExt as _;
 use registry_core::{
-    By, Connectors, Content, ModelName, Registration, Registry, RegistryExt as _, Revision, Version,
+    By, Connectors, Content, ModelName, Registration, Registry, RegistryExt as _, Revision, Selector, Version,
 };
 
 use common::Stored;
@@ -53,6 +62,52 @@ async fn of_32_racers_for_a_slot_one_wins_each_round() {
 #[test]
 fn hostile_names_are_refused_or_kept() {
     hostile::names_are_refused_or_kept(&store(), &fresh(), 96);
+}
+
+/// Counts what goes over the wire, repeated requests and further pages included.
+#[derive(Debug, Clone)]
+struct Counted {
+    requests: Arc<AtomicU64>,
+    inner: Option<HttpClient>,
+}
+
+impl HttpConnector for Counted {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = Some(ReqwestConnector::default().connect(options)?);
+        Ok(HttpClient::new(Counted { requests: Arc::clone(&self.requests), inner }))
+    }
+}
+
+#[async_trait]
+impl HttpService for Counted {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.inner.as_ref().unwrap().execute(request).await
+    }
+}
+
+/// The history is made in memory and copied here, since writing it commit by commit takes minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cold_look_at_production_after_10_000_commits_takes_five_requests_at_most() {
+    let (memory, prefix) = (Arc::new(InMemory::new()), fresh());
+    long::write(Arc::clone(&memory) as _, &prefix).await;
+    let server = store();
+    let (memory, server) = (&memory, &server);
+    let copied = memory.list(None).map_ok(|meta| async move {
+        let bytes = memory.get(&meta.location).await?.bytes().await?;
+        server.put(&meta.location, bytes.into()).await
+    });
+    let copied = copied.try_buffer_unordered(16).try_fold(0, |count, _| async move { Ok(count + 1) });
+    assert!(long::COMMITS < copied.await.unwrap());
+
+    let counted = Counted { requests: Arc::default(), inner: None };
+    let client = s3::builder(&endpoint(SERVER), KEY, SECRET).with_http_connector(counted.clone());
+    let cold = Options::default().open(Arc::new(client.build().unwrap()), &prefix).await.unwrap();
+    let opening = counted.requests.swap(0, Ordering::Relaxed);
+    let found = cold.get(&long::model(), &Selector::PRODUCTION).await.unwrap();
+    let requests = counted.requests.load(Ordering::Relaxed);
+    assert_eq!(found.version.to_string(), "v1.0.0");
+    assert!(opening == 1 && (1..=5).contains(&requests), "{opening} to open, {requests} to look");
 }
 
 fn contended() -> ModelName {
