@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/hostile.rs"]
 mod hostile;
+#[path = "common/large.rs"]
+mod large;
 #[path = "common/racers.rs"]
 mod racers;
 #[path = "common/s3.rs"]
@@ -38,6 +40,11 @@ registry_core::exam!(Stored::new(store(), &fresh(), ()));
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_4_racers_for_a_slot_one_wins_each_round() {
     racers::one_wins_each_round(store, &fresh(), 4, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_of_several_parts_comes_back_and_damage_to_it_is_found() {
+    large::comes_back_and_damage_is_found(store(), &fresh()).await;
 }
 
 #[test]
