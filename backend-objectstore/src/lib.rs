@@ -62,6 +62,11 @@ pub use object_store;
 use bucket::{Bucket, Secrets};
 use key::Keys;
 
+/// Compiles and runs what the document shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/object-stores.md")]
+mod document {}
+
 /// A registry in a bucket.
 pub type BucketRegistry = Engine<BucketLog, BucketArtifacts>;
 

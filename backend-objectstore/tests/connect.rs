@@ -1,6 +1,7 @@
 //! What is refused when a URL is opened, and how soon; and that secrets are not told.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -109,6 +110,26 @@ async fn unknown_options_are_refused_with_the_known_ones() {
     }
     assert!(refusal("s3://").await.contains("a bucket is needed"));
     assert!(refusal("s3://m?read_only=yes").await.contains("`true` or `false`"));
+}
+
+#[tokio::test]
+async fn the_document_lists_every_option_and_no_other() {
+    let document = include_str!("../../docs/object-stores.md");
+    let (_, section) = document.split_once("### Options\n").unwrap();
+    let (section, _) = section.split_once("\n### ").unwrap();
+    let mut documented = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| scheme")) {
+        let options = row.split('|').nth(2).unwrap();
+        let names = options.split('`').skip(1).step_by(2);
+        documented.extend(names.filter(|name| !matches!(*name, "true" | "false" | "30s" | "http://")));
+    }
+    let mut known = BTreeSet::new();
+    for scheme in ["s3", "gs", "az"] {
+        let refused = refusal(&format!("{scheme}://m?nonsense=x")).await;
+        let (_, names) = refused.split_once("known are ").unwrap();
+        known.extend(names.split(", ").map(str::to_owned));
+    }
+    assert_eq!(documented, known.iter().map(String::as_str).collect());
 }
 
 #[tokio::test]
