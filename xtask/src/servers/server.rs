@@ -3,6 +3,7 @@
 //! is dropped with everything that it started.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -34,10 +35,10 @@ pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(super) fn new(name: &str) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("model-registry-{name}-{}", std::process::id()));
-        // Process ids come again.
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        // Process ids say nothing here: in a namespace of processes each run begins with 1.
+        let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        let folder = std::env::temp_dir().join(format!("model-registry-{name}-{random:016x}"));
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Scratch(folder))
     }
 
