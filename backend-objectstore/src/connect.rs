@@ -112,9 +112,23 @@ trait Cloud: Clone {
     /// The groups of values, one of which must be there as a whole.
     const CREDENTIALS: &'static [&'static [&'static str]];
 
-    fn has_credentials(&self) -> bool {
+    /// The group of credentials that is there as a whole; rather one that the options gave than one that
+    /// was in the environment.
+    fn credentials(&self, options: &[&str]) -> Option<&'static [&'static str]> {
         let given = |name: &&str| self.value(name).is_some_and(|value| !value.is_empty());
-        Self::CREDENTIALS.iter().any(|group| group.iter().all(given))
+        let whole = || Self::CREDENTIALS.iter().filter(|group| group.iter().all(given));
+        let chosen = whole().find(|group| group.iter().any(|name| options.contains(name)));
+        chosen.or_else(|| whole().next()).copied()
+    }
+
+    /// The same, which uses these credentials and no others.
+    fn using(self, _group: &[&str]) -> Self {
+        self
+    }
+
+    /// Whether it works without.
+    fn needs_none(&self) -> bool {
+        false
     }
 }
 
@@ -175,10 +189,19 @@ impl Cloud for MicrosoftAzureBuilder {
         Ok(Arc::new(MicrosoftAzureBuilder::build(self.with_retry(retry))?))
     }
 
-    fn has_credentials(&self) -> bool {
-        let given = |name: &&str| self.value(name).is_some_and(|value| !value.is_empty());
-        let emulator = self.value("use_emulator").is_some_and(|value| value == "true");
-        emulator || Self::CREDENTIALS.iter().any(|group| group.iter().all(given))
+    /// By itself the client prefers the identity of a pod or a token from the environment to a key that it was
+    /// given.
+    fn using(self, group: &[&str]) -> Self {
+        let kind = match group {
+            ["account_key"] => "access_key",
+            [single] => single,
+            _ => "client_secret",
+        };
+        self.with_config(AzureConfigKey::CredentialType, kind)
+    }
+
+    fn needs_none(&self) -> bool {
+        self.value("use_emulator").is_some_and(|value| value == "true")
     }
 }
 
@@ -189,25 +212,27 @@ fn cloud<C: Cloud>(mut builder: C, location: &mut Location, known: &[&str]) -> R
         all.sort_unstable();
         all
     };
-    let mut secrets: Vec<String> = Vec::new();
+    let mut options: Vec<&str> = Vec::new();
     for name in CLIENT.iter().chain(known) {
         if let Some(value) = location.options.remove(*name) {
             let Ok(key) = C::Key::from_str(name) else {
                 return Err(location.error(format!("the option `{name}` is not understood")));
             };
             builder = builder.set(key, &value);
+            options.push(*name);
         }
     }
     location.finish(&all)?;
-    if !builder.has_credentials() {
+    if let Some(group) = builder.credentials(&options) {
+        builder = builder.using(group);
+    } else if !builder.needs_none() {
         let groups: Vec<String> = C::CREDENTIALS.iter().map(|group| group.join(" and ")).collect();
         return Err(location.error(format!(
             "no credentials were given; needed are, as options or in the environment: {}",
             groups.join(", or ")
         )));
     }
-    secrets.extend(C::SECRETS.iter().filter_map(|name| builder.value(name)));
-    let secrets = Secrets::new(secrets);
+    let secrets = Secrets::new(C::SECRETS.iter().filter_map(|name| builder.value(name)));
     let refused = |error: &dyn Display| location.error(secrets.blotted(&error.to_string()));
     let store = builder.clone().build(retries(6)).map_err(|error| refused(&error))?;
     let once = builder.build(retries(0)).map_err(|error| refused(&error))?;
@@ -254,9 +279,7 @@ fn open_azure(location: &mut Location) -> Result<(Opened, String), Error> {
         }
         None => bucket,
     };
-    // What was given must be what is used, and nothing that asks around.
-    builder = builder.with_container_name(container).with_config(AzureConfigKey::CredentialType, "auto");
-    Ok((cloud(builder, location, &AZURE)?, prefix))
+    Ok((cloud(builder.with_container_name(container), location, &AZURE)?, prefix))
 }
 
 fn open_folder(location: &Location, create: bool) -> Result<Opened, Error> {

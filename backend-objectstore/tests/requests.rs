@@ -2,6 +2,9 @@
 //! ignores create-if-absent is refused.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/long.rs"]
+mod long;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,13 +13,14 @@ use async_trait::async_trait;
 use backend_objectstore::object_store::memory::InMemory;
 use backend_objectstore::object_store::path::Path;
 use backend_objectstore::object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    self, CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use backend_objectstore::{BucketRegistry, Options};
+use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 use registry_core::{
-    By, Content, ModelName, PromoteOptions, Registration, RegistryExt as _, Selector, Stage, Upload,
+    By, Content, Error, ModelName, PromoteOptions, Registration, RegistryExt as _, Selector, Stage, Upload,
 };
 
 /// A store in memory that writes down what it is asked, takes its time, and may ignore conditions.
@@ -26,6 +30,8 @@ struct Spied {
     asked: Mutex<Vec<String>>,
     delay: Mutex<Duration>,
     ignores_conditions: bool,
+    /// How many writes are turned away, beginning now.
+    busy: Mutex<u32>,
 }
 
 impl Spied {
@@ -52,6 +58,14 @@ impl fmt::Display for Spied {
 impl ObjectStore for Spied {
     async fn put_opts(&self, key: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.note("PUT", key).await;
+        {
+            let mut busy = self.busy.lock().unwrap();
+            if 0 < *busy {
+                *busy -= 1;
+                let text = "injected: Server returned non-2xx status code: 429 Too Many Requests: SlowDown";
+                return Err(object_store::Error::Generic { store: "GCS", source: text.into() });
+            }
+        }
         let options = if self.ignores_conditions { PutOptions::default() } else { options };
         self.inner.put_opts(key, payload, options).await
     }
@@ -128,6 +142,34 @@ async fn a_store_that_ignores_create_if_absent_is_refused() {
     assert_eq!(futures_util::StreamExt::count(left).await, 0, "the probe is left behind");
 }
 
+/// Google allows about one write a second to one object. Of a race it may turn away all.
+#[tokio::test]
+async fn a_store_that_is_too_busy_for_a_race_is_tried_out_slowly() {
+    for ignores_conditions in [false, true] {
+        // All eight racers, and the first of those who come later.
+        let store = Spied { ignores_conditions, busy: Mutex::new(9), ..Spied::default() };
+        let store = Arc::new(store);
+        let opened = Options::default().open(Arc::clone(&store) as _, "r").await;
+        assert_eq!(*store.busy.lock().unwrap(), 0);
+        let left: Vec<_> = store.inner.list(None).try_collect().await.unwrap();
+        let left: Vec<&str> = left.iter().map(|meta| meta.location.as_ref()).collect();
+        match opened {
+            Ok(_) => assert!(!ignores_conditions && left == ["r/registry.json"], "{left:?}"),
+            Err(error) => {
+                assert!(error.to_string().contains("does not honour create-if-absent"), "{error}");
+                assert!(ignores_conditions && left.is_empty(), "{left:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_stays_too_busy_is_not_taken_for_a_fit_one() {
+    let store = Arc::new(Spied { busy: Mutex::new(u32::MAX), ..Spied::default() });
+    let error = Options::default().open(Arc::clone(&store) as _, "r").await.err().unwrap();
+    assert!(matches!(error, Error::Unavailable(_)) && error.to_string().contains("429"), "{error:?}");
+}
+
 /// However many commits there are, and wherever the last checkpoint lies.
 #[tokio::test]
 async fn a_cold_look_at_production_takes_five_requests_at_most_and_a_warm_one_takes_one() {
@@ -157,6 +199,24 @@ async fn a_cold_look_at_production_takes_five_requests_at_most_and_a_warm_one_ta
     cold.model(&fraud()).await.unwrap();
     let asked = store.take();
     assert!(asked.len() <= 3 + 130, "{}", asked.len());
+}
+
+#[tokio::test]
+async fn a_cold_look_at_production_after_10_000_commits_takes_five_requests_at_most() {
+    let store = Arc::new(Spied::default());
+    long::write(Arc::clone(&store) as _, "r").await;
+    let slots = store.inner.list(Some(&Path::from("r/streams/model/fraud!/log")));
+    assert_eq!(futures_util::StreamExt::count(slots).await as u64, long::COMMITS);
+    // Every second commit keeps a checkpoint: with one just written, and with one to be caught up from.
+    for number in 0..2 {
+        let cold = open(&store).await;
+        store.take();
+        let found = cold.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
+        let asked = store.take();
+        assert_eq!(found.version.to_string(), "v1.0.0");
+        assert!(asked.len() <= 5, "{asked:#?}");
+        describe(&cold, number).await;
+    }
 }
 
 /// Writers that run one command each, as a command line does, keep the checkpoints too.

@@ -4,103 +4,117 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/hostile.rs"]
+mod hostile;
+#[path = "common/large.rs"]
+mod large;
+#[path = "common/long.rs"]
+mod long;
+#[path = "common/racers.rs"]
+mod racers;
+#[path = "common/s3.rs"]
+mod s3;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use backend_objectstore::object_store::aws::AmazonS3Builder;
-use backend_objectstore::object_store::{ObjectStore, RetryConfig};
-use backend_objectstore::{BucketConnector, BucketLog, Options};
-use futures_util::future::join_all;
-use registry_core::storage::{Append, CommitLog as _, Record};
+use async_trait::async_trait;
+use backend_objectstore::object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use backend_objectstore::object_store::memory::InMemory;
+use backend_objectstore::object_store::{self, ClientOptions, ObjectStore, ObjectStoreExt as _};
+use backend_objectstore::{BucketConnector, Options};
+use futures_util::TryStreamExt as _;
 use registry_core::{
-    By, Connectors, Content, IdSource as _, ModelName, Registration, Registry, RegistryExt as _, Revision,
-    Stream, SystemIds, Timestamp, Version,
+    By, Connectors, Content, ModelName, Registration, Registry, RegistryExt as _, Revision, Selector, Version,
 };
 
 use common::Stored;
+use server::{endpoint, fresh};
 
 /// Made up: the server believes anybody.
 const KEY: &str = "made-up-key";
 const SECRET: &str = "made-up-secret";
-/// The bucket that is made when the server is started.
-const BUCKET: &str = "registry-test";
+/// Says where the server is.
+const SERVER: &str = "REGISTRY_TEST_S3";
 /// Tells a process started by a test where to write.
 const WRITER: &str = "REGISTRY_TEST_WRITER";
 
-fn endpoint() -> String {
-    match std::env::var("REGISTRY_TEST_S3") {
-        Ok(endpoint) if endpoint.starts_with("http://127.0.0.1:") => endpoint,
-        Ok(other) => panic!("REGISTRY_TEST_S3 must be on this machine, not {other}"),
-        Err(_) => panic!("no S3 server: run `cargo xtask test`, which starts one and sets REGISTRY_TEST_S3"),
-    }
-}
-
 fn store() -> Arc<dyn ObjectStore> {
-    let retry = RetryConfig { retry_timeout: Duration::from_secs(20), ..RetryConfig::default() };
-    let builder = AmazonS3Builder::new()
-        .with_endpoint(endpoint())
-        .with_allow_http(true)
-        .with_region("us-east-1")
-        .with_access_key_id(KEY)
-        .with_secret_access_key(SECRET)
-        .with_bucket_name(BUCKET)
-        .with_retry(retry);
-    Arc::new(builder.build().unwrap())
-}
-
-fn fresh() -> String {
-    format!("run-{:032x}/team a", SystemIds.next_id())
+    s3::store(&endpoint(SERVER), KEY, SECRET)
 }
 
 async fn connect(prefix: &str) -> Arc<dyn Registry> {
-    let url = format!(
-        "s3://{BUCKET}/{prefix}?endpoint={}&allow_http=true&region=us-east-1\
-        &access_key_id={KEY}&secret_access_key={SECRET}",
-        endpoint()
-    );
+    let url = s3::url(&endpoint(SERVER), prefix, KEY, SECRET);
     Connectors::new().with(BucketConnector).open(&url).await.unwrap()
 }
 
 registry_core::exam!(Stored::new(store(), &fresh(), ()));
 
-/// 32 racers, each with a client of its own, 50 rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_32_racers_for_a_slot_one_wins_each_round() {
-    let prefix = fresh();
-    let mut logs: Vec<BucketLog> = Vec::new();
-    for _ in 0..32 {
-        logs.push(Options::default().open_parts(store(), &prefix).await.unwrap().0);
+    racers::one_wins_each_round(store, &fresh(), 32, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_of_several_parts_comes_back_and_damage_to_it_is_found() {
+    large::comes_back_and_damage_is_found(store(), &fresh()).await;
+}
+
+#[test]
+fn hostile_names_are_refused_or_kept() {
+    hostile::names_are_refused_or_kept(&store(), &fresh(), 96);
+}
+
+/// Counts what goes over the wire, repeated requests and further pages included.
+#[derive(Debug, Clone)]
+struct Counted {
+    requests: Arc<AtomicU64>,
+    inner: Option<HttpClient>,
+}
+
+impl HttpConnector for Counted {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = Some(ReqwestConnector::default().connect(options)?);
+        Ok(HttpClient::new(Counted { requests: Arc::clone(&self.requests), inner }))
     }
-    let stream = Stream::Model("raced".parse().unwrap());
-    for round in 1..=50 {
-        let revision = Revision::new(round).unwrap();
-        let racers = logs.iter().enumerate().map(|(racer, log)| {
-            let record = Record {
-                stream: stream.clone(),
-                revision,
-                request_id: format!("racer-{racer}").parse().unwrap(),
-                time: Timestamp::EPOCH,
-                terms: Vec::new(),
-                body: format!("{{\"racer\":{racer}}}").into(),
-            };
-            async move { (racer, log.append(&record).await.unwrap()) }
-        });
-        let results = join_all(racers).await;
-        let winners: Vec<usize> = results
-            .iter()
-            .filter(|(_, result)| *result == Append::Written)
-            .map(|(racer, _)| *racer)
-            .collect();
-        let read = logs.first().unwrap().read(&stream, revision, 10).await.unwrap();
-        let kept: Vec<String> =
-            read.iter().map(|record| String::from_utf8_lossy(&record.body).into_owned()).collect();
-        let expected: Vec<String> = winners.iter().map(|racer| format!("{{\"racer\":{racer}}}")).collect();
-        assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        assert_eq!(kept, expected, "round {round}");
+}
+
+#[async_trait]
+impl HttpService for Counted {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.inner.as_ref().unwrap().execute(request).await
     }
+}
+
+/// The history is made in memory and copied here, since writing it commit by commit takes minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cold_look_at_production_after_10_000_commits_takes_five_requests_at_most() {
+    let (memory, prefix) = (Arc::new(InMemory::new()), fresh());
+    long::write(Arc::clone(&memory) as _, &prefix).await;
+    let server = store();
+    let (memory, server) = (&memory, &server);
+    let copied = memory.list(None).map_ok(|meta| async move {
+        let bytes = memory.get(&meta.location).await?.bytes().await?;
+        server.put(&meta.location, bytes.into()).await
+    });
+    let copied = copied.try_buffer_unordered(16).try_fold(0, |count, _| async move { Ok(count + 1) });
+    assert!(long::COMMITS < copied.await.unwrap());
+
+    let counted = Counted { requests: Arc::default(), inner: None };
+    let client = s3::builder(&endpoint(SERVER), KEY, SECRET).with_http_connector(counted.clone());
+    let cold = Options::default().open(Arc::new(client.build().unwrap()), &prefix).await.unwrap();
+    let opening = counted.requests.swap(0, Ordering::Relaxed);
+    let found = cold.get(&long::model(), &Selector::PRODUCTION).await.unwrap();
+    let requests = counted.requests.load(Ordering::Relaxed);
+    assert_eq!(found.version.to_string(), "v1.0.0");
+    assert!(opening == 1 && (1..=5).contains(&requests), "{opening} to open, {requests} to look");
 }
 
 fn contended() -> ModelName {

@@ -30,7 +30,7 @@ use crate::invalid::Invalid;
 pub struct Version(semver::Version);
 
 impl Version {
-    /// The longest text accepted, in bytes.
+    /// The longest text accepted, in bytes, and the longest printed.
     pub const LENGTH_MAX: usize = 128;
 
     /// A release version without pre-release or build metadata.
@@ -136,14 +136,19 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let invalid = |problem: String| Invalid::new("version", text, problem);
-        if text.len() > Version::LENGTH_MAX {
-            return Err(invalid(format!("longer than {} bytes", Version::LENGTH_MAX)));
+        let too_long = || invalid(format!("longer than {} bytes", Version::LENGTH_MAX));
+        if Version::LENGTH_MAX < text.len() {
+            return Err(too_long());
         }
         let bare = text.strip_prefix(['v', 'V']).unwrap_or(text);
         let core_end = bare.find(['-', '+']).unwrap_or(bare.len());
         let (core, rest) = bare.split_at(core_end);
         let missing_parts = 2_usize.saturating_sub(core.matches('.').count());
         let full = format!("{core}{}{rest}", ".0".repeat(missing_parts));
+        // What is accepted must be legal as it is printed, with its `v`: so it is written, and read again.
+        if Version::LENGTH_MAX <= full.len() {
+            return Err(too_long());
+        }
         semver::Version::parse(&full).map(Version).map_err(|error| {
             invalid(format!(
                 "{error}; expected a semantic version such as `v3`, `v3.1`, `3.1.0` or `3.1.0-rc.1`"
@@ -261,6 +266,21 @@ mod tests {
         }
         assert!("9".repeat(200).parse::<Version>().is_err());
         assert!("99999999999999999999999".parse::<Version>().is_err());
+    }
+
+    #[test]
+    fn what_is_accepted_is_accepted_again_as_it_is_printed() {
+        for start in ["1", "v1", "1.0", "v1.0", "1.0.0", "v1.0.0"] {
+            for length in Version::LENGTH_MAX - 10..=Version::LENGTH_MAX + 1 {
+                let text = format!("{start}-{}", "a".repeat(length - start.len() - 1));
+                let printed_length = "v1.0.0-".len() + length - start.len() - 1;
+                let parsed = text.parse::<Version>();
+                assert_eq!(parsed.is_ok(), printed_length <= Version::LENGTH_MAX, "{text}");
+                if let Ok(version) = parsed {
+                    assert_eq!(version.to_string().parse::<Version>().unwrap(), version);
+                }
+            }
+        }
     }
 
     #[test]

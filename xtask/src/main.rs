@@ -12,7 +12,8 @@ The tasks of the workspace.
 
     cargo xtask test      every test there is: unit, property, exam, processes, servers, examples, documents;
                           what it needs is installed and built first, then the tests run where there is
-                          no network but this machine's own
+                          no network but this machine's own; further words, such as
+                          `-p backend-objectstore azure`, go to the runner and choose tests
     cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans
     cargo xtask bench     the benchmarks, with the command-line tool for those of cold starts
 ";
@@ -27,8 +28,8 @@ const DENY: &str = "0.20.2";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => test(),
-        ["test", "--built"] => test_built(),
+        ["test", "--built", ref chosen @ ..] => test_built(chosen),
+        ["test", ref chosen @ ..] => test(chosen),
         ["check"] => check(),
         ["bench"] => bench(),
         _ => {
@@ -47,27 +48,37 @@ fn main() -> ExitCode {
 
 /// What needs the network first (packages of the servers, crates to build with), then the tests where there
 /// is none.
-fn test() -> Result<(), String> {
+fn test(chosen: &[&str]) -> Result<(), String> {
     servers::install()?;
+    let all = ["--workspace"];
+    let what = if chosen.is_empty() { &all } else { chosen };
     if has_nextest() {
-        cargo(&["nextest", "run", "--workspace", "--all-features", "--no-run"])?;
+        cargo(&[&["nextest", "run", "--all-features", "--no-run"], what].concat())?;
     } else {
         eprintln!("xtask: cargo-nextest is not installed; running the tests with `cargo test`");
     }
-    cargo(&["test", "--workspace", "--all-features", "--no-run"])?;
-    isolation::run(&["test", "--built"])
+    if chosen.is_empty() || !has_nextest() {
+        cargo(&[&["test", "--all-features", "--no-run"], what].concat())?;
+    }
+    isolation::run(&[&["test", "--built"], chosen].concat())
 }
 
 /// The tests, with the servers that they need.
-fn test_built() -> Result<(), String> {
-    let s3 = servers::s3()?;
-    let variables = [(s3.variable.0, s3.variable.1.as_str()), ("CARGO_NET_OFFLINE", "true")];
+fn test_built(chosen: &[&str]) -> Result<(), String> {
+    let servers = servers::start()?;
+    let mut variables = servers.variables();
+    variables.push(("CARGO_NET_OFFLINE", "true"));
+    let all = ["--workspace"];
+    let what = if chosen.is_empty() { &all } else { chosen };
     // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
     if has_nextest() {
-        run("cargo", &["nextest", "run", "--workspace", "--all-features"], &variables)?;
+        run("cargo", &[&["nextest", "run", "--all-features", "--no-fail-fast"], what].concat(), &variables)?;
     } else {
-        let words = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
-        run("cargo", &words, &variables)?;
+        let words = ["test", "--all-features", "--lib", "--bins", "--tests", "--examples"];
+        run("cargo", &[&words, what].concat(), &variables)?;
+    }
+    if !chosen.is_empty() {
+        return Ok(());
     }
     run("cargo", &["test", "--workspace", "--all-features", "--doc"], &variables)
 }

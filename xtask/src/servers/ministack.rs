@@ -1,0 +1,35 @@
+//! The S3 server of most tests. Of those that a package brings, it is one whose conditional writes have exactly one
+//! winner, also under races, and it is quick. It is not Amazon's: it believes any signature, and keeps
+//! everything in memory.
+
+use std::process::Command;
+
+use super::server::{Launch, Server, ask, free_ports};
+use super::{ACCESS_KEY, BUCKET, packages};
+
+const PACKAGE: &str = "ministack==1.5.33";
+
+pub(super) fn install() -> Result<(), String> {
+    packages::python(PACKAGE).map(drop)
+}
+
+pub(super) fn start() -> Result<Server, String> {
+    let [port] = free_ports()?;
+    let mut command = Command::new(packages::python(PACKAGE)?.join("ministack"));
+    command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+    let signature = format!(
+        "Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20240101/us-east-1/s3/aws4_request, \
+        SignedHeaders=host, Signature=00\r\n"
+    );
+    Server::start(Launch {
+        name: "ministack",
+        command,
+        scratch: None,
+        variable: ("REGISTRY_TEST_S3", format!("http://127.0.0.1:{port}")),
+        ready: Box::new(move || match ask(port, "PUT", &format!("/{BUCKET}"), &signature) {
+            Some(answer) if answer.contains(" 200 ") => Ok(true),
+            Some(answer) => Err(format!("no bucket is made: {answer}")),
+            None => Ok(false),
+        }),
+    })
+}
