@@ -1,34 +1,23 @@
-//! The exam, taken on MLflow servers that run on this machine.
+//! The exam, taken on MLflow servers that run on this machine, with what MLflow shows beside it.
 #![cfg(feature = "servers")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::unimplemented, reason = "a test fails by panicking")]
 
 mod common;
 
-/// The cases about the log. The bytes are in memory, and are examined with their own backend.
-macro_rules! log_exam {
-    ($server:ident, $variable:literal) => {
-        mod $server {
-            use crate::common::OnMlflow;
+mod mlflow_3_on_sqlite {
+    use crate::common::OnMlflow;
 
-            registry_core::exam_cases!(OnMlflow::new($variable), log: [
-                an_empty_log_has_nothing,
-                what_is_appended_is_read_back_to_the_byte,
-                a_slot_is_filled_once,
-                racers_for_a_slot_have_one_winner,
-                reading_goes_in_pages,
-                another_handle_sees_a_record_at_once,
-                streams_are_listed_in_order_and_pages,
-                streams_are_found_by_term,
-                terms_are_found_no_later_than_the_record,
-                kinds_of_streams_do_not_mix,
-                hostile_names_round_trip_and_never_collide,
-                large_records_round_trip,
-                checkpoints_are_kept_and_replaced,
-            ]);
-        }
-    };
+    registry_core::exam!(OnMlflow::new("REGISTRY_TEST_MLFLOW_3"));
 }
 
-log_exam!(mlflow_3_on_sqlite, "REGISTRY_TEST_MLFLOW_3");
-log_exam!(mlflow_2_on_sqlite, "REGISTRY_TEST_MLFLOW_2");
-log_exam!(mlflow_3_on_postgresql, "REGISTRY_TEST_MLFLOW_PG");
+mod mlflow_2_on_sqlite {
+    use crate::common::OnMlflow;
+
+    registry_core::exam!(OnMlflow::new("REGISTRY_TEST_MLFLOW_2"));
+}
+
+mod mlflow_3_on_postgresql {
+    use crate::common::OnMlflow;
+
+    registry_core::exam!(OnMlflow::new("REGISTRY_TEST_MLFLOW_PG"));
+}

@@ -5,7 +5,7 @@
 //! There are two kinds. The **brief** one holds what is asked for most (what is in production and in
 //! staging, what aliases point to, the newest version, the last few that were in production) and is
 //! renewed by writers every [`CommitLog::brief_every`] commits: its size does not grow with the number of
-//! versions, so neither does the cost of a cold look at production, nor of keeping it. The **whole** one is
+//! versions and commits, so neither does the cost of a cold look at production, nor of keeping it. The **whole** one is
 //! kept by a reader that just had to replay more commits than the last one covered, so that
 //! writers need not pay for it and the work of keeping it stays in proportion to the history; only where
 //! each commit costs a request to read do writers keep it too, every [`CommitLog::whole_every`] commits.
@@ -28,6 +28,8 @@ use crate::version::Version;
 
 /// Up to how many versions a brief checkpoint is whole.
 const BRIEF_VERSIONS_MAX: u64 = 32;
+/// Up to how many commits it is: a whole state knows the ids of all requests that were fulfilled.
+const BRIEF_COMMITS_MAX: u64 = 256;
 /// How many of the last spans in production a brief checkpoint holds.
 const BRIEF_SPANS: usize = 4;
 /// How many versions in staging, and how many aliases' versions, a brief checkpoint holds.
@@ -59,7 +61,7 @@ pub(crate) fn encode(stream: &Stream, kind: CheckpointKind, state: &ModelState) 
     }
     let shortened;
     let state = match kind {
-        CheckpointKind::Brief if !state.partial && BRIEF_VERSIONS_MAX < state.version_count => {
+        CheckpointKind::Brief if !state.partial && is_long(state) => {
             shortened = brief(state);
             &shortened
         }
@@ -81,6 +83,11 @@ pub(crate) fn decode(stream: &Stream, body: &[u8]) -> Option<(ModelState, Head)>
     }
     let head = read.state.head?;
     Some((read.state, head))
+}
+
+fn is_long(state: &ModelState) -> bool {
+    let commits = state.revision().map_or(0, |revision| revision.get());
+    BRIEF_VERSIONS_MAX < state.version_count || BRIEF_COMMITS_MAX < commits
 }
 
 /// What is asked for most.

@@ -276,3 +276,22 @@ async fn two_thousand_versions_are_numbered_promoted_and_rolled_back() {
     let latest = registry.get(&fraud(), &Selector::LATEST).await.unwrap();
     assert_eq!(latest.version, v("0.1.2000"));
 }
+
+/// It is written over and over, so its size must not grow with what was done.
+#[tokio::test]
+async fn a_brief_checkpoint_stays_small_however_many_commits_there_are() {
+    let log = Arc::new(MemoryLog::default());
+    let registry = Engine::new(log.clone(), Arc::new(MemoryArtifacts::default()));
+    let registration = Registration::new(v("v1"), Content::default());
+    registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    let mut sizes = Vec::new();
+    for commit in 0..2_000 {
+        let text = format!("text {}", commit % 7).parse().unwrap();
+        registry.describe(&alice(), &fraud(), None, Some(text)).await.unwrap();
+        if commit % 500 == 499 {
+            let kept = log.load_checkpoint(&(&fraud()).into(), CheckpointKind::Brief).await.unwrap();
+            sizes.push(kept.unwrap().len());
+        }
+    }
+    assert!(sizes.iter().all(|size| *size < 4_096), "{sizes:?}");
+}
