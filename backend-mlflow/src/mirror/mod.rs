@@ -54,6 +54,7 @@ use registry_core::{
 use crate::log::MlflowLog;
 use crate::rest::{RestError, Server};
 use foreign::Evidence;
+use read::Snapshot;
 use shown::{MLFLOWS, OURS};
 
 /// How many models' recent states and numbers are kept in memory.
@@ -84,6 +85,8 @@ pub struct MlflowMirror {
     id: String,
     recent: Mutex<LruCache<ModelName, VecDeque<Arc<ModelState>>>>,
     evidence: Mutex<LruCache<(ModelName, u64), Arc<Evidence>>>,
+    /// What was seen last, for the projection that follows a look at once.
+    seen: Mutex<LruCache<ModelName, Snapshot>>,
     /// What numbers versions have.
     known: Mutex<LruCache<ModelName, Arc<BTreeMap<Version, u64>>>>,
     /// One projection of a model at a time in this process.
@@ -111,6 +114,7 @@ impl MlflowMirror {
             id: format!("{:016x}", SystemIds.next_id() >> 64),
             recent: Mutex::new(LruCache::new(MODELS_KEPT)),
             evidence: Mutex::new(LruCache::new(EVIDENCE_KEPT)),
+            seen: Mutex::new(LruCache::new(MODELS_KEPT)),
             known: Mutex::new(LruCache::new(MODELS_KEPT)),
             turns: Mutex::new(LruCache::new(MODELS_KEPT)),
         })

@@ -2,12 +2,14 @@
 //! changed; a **glance** answers for one selector with one small request, as long as both sides agree on it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::try_join;
 use registry_core::mirror::{Drift, Foreign, ForeignChange};
 use registry_core::storage::StorageError;
-use registry_core::{ModelName, ModelState, Selector, Stage, Stream, Timestamp, Version};
+use registry_core::{
+    Clock as _, ModelName, ModelState, Selector, Stage, Stream, SystemClock, Timestamp, Version,
+};
 
 use super::foreign::{changes, content};
 use super::items::{Differences, Item, Items, compare, present, wanted};
@@ -22,6 +24,19 @@ pub(super) const SHOWN: &str = "model-registry.shown";
 pub(super) const SHOWING: &str = "model-registry.showing.";
 /// The tag of prompts, which MLflow keeps among its models.
 const PROMPT: &str = "mlflow.prompt.is_prompt";
+
+/// For how long what was seen may be taken for what is shown, in microseconds: as long as a request takes
+/// that was begun by looking.
+const SEEN_MAX_US: i64 = 2_000_000;
+
+/// What was read at one time.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    at: Timestamp,
+    notes: BTreeMap<String, String>,
+    /// None if MLflow has no such model.
+    shown: Option<ShownModel>,
+}
 
 /// What a comparison of a state with what MLflow shows has found.
 pub(super) struct Seen {
@@ -121,12 +136,9 @@ impl MlflowMirror {
         }))
     }
 
-    /// Compares a state with what MLflow shows.
-    pub(super) async fn compare(
-        &self,
-        model: &ModelName,
-        state: &Arc<ModelState>,
-    ) -> Result<Seen, StorageError> {
+    /// What there is to see now.
+    pub(super) async fn see(&self, model: &ModelName, state: &ModelState) -> Result<Snapshot, StorageError> {
+        let at = SystemClock.now();
         let stream = Stream::from(model);
         let notes = async {
             match state.revision() {
@@ -134,10 +146,30 @@ impl MlflowMirror {
                 None => Ok(None),
             }
         };
-        let (notes, snapshot) = try_join(notes, self.snapshot(model)).await?;
-        let notes = notes.unwrap_or_default();
-        let is_there = snapshot.is_some();
-        let shown = snapshot.unwrap_or_default();
+        let (notes, shown) = try_join(notes, self.snapshot(model)).await?;
+        Ok(Snapshot { at, notes: notes.unwrap_or_default(), shown })
+    }
+
+    /// What a look just saw, if it was just now. It serves once.
+    pub(super) fn just_seen(&self, model: &ModelName) -> Option<Snapshot> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = seen.pop(model)?;
+        let age = SystemClock.now().microseconds().saturating_sub(snapshot.at.microseconds());
+        // Without notes there was no log yet, and what others have noted since must be known.
+        ((0..SEEN_MAX_US).contains(&age) && !snapshot.notes.is_empty()).then_some(snapshot)
+    }
+
+    /// Compares a state with what MLflow shows.
+    pub(super) async fn compare(
+        &self,
+        model: &ModelName,
+        state: &Arc<ModelState>,
+        snapshot: Snapshot,
+    ) -> Result<Seen, StorageError> {
+        let stream = Stream::from(model);
+        let Snapshot { notes, shown, .. } = snapshot;
+        let is_there = shown.is_some();
+        let shown = shown.unwrap_or_default();
         let mut numbers = Numbers::new(state, &shown, &BTreeMap::new());
         if !numbers.doubles.is_empty() {
             let claims = self.log.claims(&stream).await?;
@@ -176,9 +208,12 @@ impl MlflowMirror {
     pub(super) async fn look(&self, model: &ModelName, state: &ModelState) -> Result<Drift, StorageError> {
         let state = Arc::new(state.clone());
         self.remember(model, &state);
-        let seen = self.compare(model, &state).await?;
+        let snapshot = self.see(model, &state).await?;
+        let seen = self.compare(model, &state, snapshot.clone()).await?;
         let unfinished = seen.unfinished();
         if !seen.has_foreign() {
+            let mut kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(model.clone(), snapshot);
             return Ok(Drift { changes: Vec::new(), unfinished });
         }
         // If the log went on meanwhile, what looks foreign may be what it says by now.
@@ -276,13 +311,13 @@ impl MlflowMirror {
 
     /// The number of a version, if this process has seen it.
     fn number(&self, model: &ModelName, version: &Version) -> Option<u64> {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(model)?.get(version).copied()
     }
 
     /// Keeps what numbers versions have, which never changes.
     pub(super) fn keep_numbers(&self, model: &ModelName, numbers: &Numbers) {
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.push(model.clone(), Arc::new(numbers.known.clone()));
     }
 }

@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
 use registry_core::storage::{StorageError, StorageErrorKind};
 use registry_core::{
     Clock as _, Digest, Key, ModelName, ModelState, Stage, Stream, SystemClock, Version, VersionState,
@@ -23,6 +26,8 @@ const ROUNDS_MAX: u32 = 50;
 const SHOWING_MAX_US: i64 = 10 * 60 * 1_000_000;
 /// The most characters of a parameter; more would be cut off without a word.
 const PARAM_CHARS_MAX: usize = 6_000;
+/// How many tags are written at once.
+const TAGS_AT_ONCE: usize = 4;
 /// How many are written with one request.
 const BATCH: usize = 100;
 
@@ -50,12 +55,17 @@ impl MlflowMirror {
         let stream = Stream::from(model);
         let mut state = state;
         let mut announced = false;
+        let mut just_seen = self.just_seen(model);
         for _ in 0..ROUNDS_MAX {
             if state.revision().is_none() {
                 return Ok(());
             }
             self.remember(model, &state);
-            let mut seen = self.compare(model, &state).await?;
+            let snapshot = match just_seen.take() {
+                Some(snapshot) => snapshot,
+                None => self.see(model, &state).await?,
+            };
+            let mut seen = self.compare(model, &state, snapshot).await?;
             if !seen.is_finished() {
                 if !announced {
                     let note = format!("{} {}", seen.base, SystemClock.now().microseconds());
@@ -137,20 +147,27 @@ impl MlflowMirror {
             tables.push(present.clone().into_iter().filter(|(item, _)| is_of_version(item)).collect());
             seen.differences = compare(&wanted(state, &seen.numbers), &present, &tables);
         }
-        let mut items: Vec<(&Item, &Option<String>)> = seen.differences.unfinished.iter().collect();
+        let mut items: Vec<(Item, Option<String>)> =
+            seen.differences.unfinished.clone().into_iter().collect();
         // Those that leave production go before the one that enters it.
         let enters = |value: &Option<String>| value.as_deref() == Some(native(Stage::Production));
         items.sort_by_key(|(item, value)| {
             (matches!(item, Item::Stage(_)) && enters(value), matches!(item, Item::Alias(_)))
         });
-        for (item, value) in items {
-            match self.write_item(name, item, value.as_deref()).await {
-                // Somebody deleted it in between; the next look finds that.
-                Err(error) if error.kind == Kind::NotFound => {}
-                written => written.map_err(failed("showing in MLflow what the log says"))?,
+        let (tags, moves): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|(item, _)| matches!(item, Item::VersionTag(..) | Item::ModelTag(_)));
+        let moves = async {
+            for (item, value) in moves {
+                self.write_item(name, &item, value.as_deref()).await?;
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        let tags = futures_util::stream::iter(tags)
+            .map(|(item, value)| async move { self.write_item(name, &item, value.as_deref()).await })
+            .buffer_unordered(TAGS_AT_ONCE)
+            .try_collect::<()>();
+        let written = try_join(moves, tags).await;
+        written.map(drop).map_err(failed("showing in MLflow what the log says"))
     }
 
     async fn write_item(&self, name: &str, item: &Item, value: Option<&str>) -> Result<(), RestError> {
@@ -176,6 +193,8 @@ impl MlflowMirror {
             match written {
                 // Of several who write a new tag or alias at once, the database refuses some.
                 Err(error) if error.kind == Kind::Conflict => last = error,
+                // Somebody deleted it in between; the next look finds that.
+                Err(error) if error.kind == Kind::NotFound => return Ok(()),
                 done => return done,
             }
         }
