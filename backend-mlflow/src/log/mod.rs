@@ -42,6 +42,7 @@ mod name;
 mod place;
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +77,8 @@ const PLACES_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(number) => number,
     None => NonZeroUsize::MIN,
 };
+/// How many streams can have runs made at once by one process.
+const MAKERS: usize = 16;
 /// How often a slot is tried when the database says that another writer is in the way.
 const CONFLICTS_MAX: u32 = 8;
 
@@ -94,6 +97,8 @@ pub struct MlflowLog {
     absent: Mutex<HashSet<Stream>>,
     /// The experiment that holds the runs.
     runs: Mutex<Option<String>>,
+    /// One task of this process at a time makes the runs of a stream; the others find them made.
+    makers: [futures_util::lock::Mutex<()>; MAKERS],
 }
 
 fn corrupt(problem: impl Into<String>) -> StorageError {
@@ -119,6 +124,18 @@ impl MlflowLog {
             places: Mutex::new(LruCache::new(PLACES_MAX)),
             absent: Mutex::default(),
             runs: Mutex::default(),
+            makers: Default::default(),
+        }
+    }
+
+    /// Waits until no other task of this process makes runs of this stream.
+    async fn turn(&self, stream: &Stream) -> Option<futures_util::lock::MutexGuard<'_, ()>> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        stream.hash(&mut hasher);
+        let maker = usize::try_from(hasher.finish() % MAKERS as u64).unwrap_or(0);
+        match self.makers.get(maker) {
+            Some(maker) => Some(maker.lock().await),
+            None => None,
         }
     }
 

@@ -271,6 +271,10 @@ impl MlflowLog {
     /// Begins a log, or finds that another has begun it. The head is complete before the experiment that
     /// leads to it is made; names of experiments are unique, and that decides whose head it is.
     pub(super) async fn begin(&self, stream: &Stream) -> Result<Arc<Place>, StorageError> {
+        let _turn = self.turn(stream).await;
+        if let Some(place) = self.places().get(stream) {
+            return Ok(Arc::clone(place));
+        }
         if self.has_lost_head(stream).await? {
             return self.look_up(stream).await?.ok_or_else(|| self.lost(stream));
         }
@@ -407,6 +411,10 @@ impl MlflowLog {
         role: Role,
         number: u64,
     ) -> Result<String, StorageError> {
+        if let Some(run) = place.run(role, number) {
+            return Ok(run);
+        }
+        let _turn = self.turn(stream).await;
         if let Some(run) = place.run(role, number) {
             return Ok(run);
         }

@@ -53,8 +53,7 @@ impl Candidate for OnMlflow {
     }
 
     async fn damage_blob(&self, digest: &Digest, damage: Damage) {
-        let pieces: Vec<Bytes> =
-            self.blobs.read(digest, None).await.unwrap().try_collect().await.unwrap();
+        let pieces: Vec<Bytes> = self.blobs.read(digest, None).await.unwrap().try_collect().await.unwrap();
         let mut bytes = pieces.concat();
         match damage {
             Damage::Altered => *bytes.first_mut().unwrap() ^= 1,
