@@ -79,8 +79,6 @@ const PLACES_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
 };
 /// How many streams can have runs made at once by one process.
 const MAKERS: usize = 16;
-/// How often a slot is tried when the database says that another writer is in the way.
-const CONFLICTS_MAX: u32 = 8;
 
 /// What begins the parameter of a commit.
 const COMMIT: &str = "commit.";
@@ -224,28 +222,18 @@ impl MlflowLog {
     /// Gives a slot its value.
     async fn fill(&self, record: &Record, segment: &str, value: &str) -> Result<Append, StorageError> {
         let Record { stream, revision, .. } = record;
-        let key = slot(revision.get());
-        let mut failed = RestError::new(Kind::Conflict, "others were in the way");
-        for _ in 0..CONFLICTS_MAX {
-            failed = match self.server.log_parameter(segment, &key, value).await {
-                Ok(()) => return Ok(Append::Written),
-                Err(error) => match error.kind {
-                    // Our value is not there, whatever became of earlier attempts, and never will be.
-                    Kind::Taken => return Ok(Append::SlotTaken),
-                    Kind::Conflict => error.doubtful(failed.doubtful),
-                    Kind::NotActive | Kind::NotFound if !error.doubtful => {
-                        let role = format!("{} {}", Role::Segment.as_str(), segment_of(*revision));
-                        return Err(corrupt(gone(&role, segment, stream)));
-                    }
-                    _ => {
-                        return Err(error
-                            .doubtful(failed.doubtful)
-                            .append_failed(format_args!("writing commit {revision} of {stream}")));
-                    }
-                },
-            };
+        match self.server.log_parameter(segment, &slot(revision.get()), value).await {
+            Ok(()) => Ok(Append::Written),
+            Err(error) => match error.kind {
+                // Our value is not there, whatever became of earlier attempts, and never will be.
+                Kind::Taken => Ok(Append::SlotTaken),
+                Kind::NotActive | Kind::NotFound if !error.doubtful => {
+                    let role = format!("{} {}", Role::Segment.as_str(), segment_of(*revision));
+                    Err(corrupt(gone(&role, segment, stream)))
+                }
+                _ => Err(error.append_failed(format_args!("writing commit {revision} of {stream}"))),
+            },
         }
-        Err(failed.append_failed(format_args!("writing commit {revision} of {stream}")))
     }
 
     /// All streams that a search finds, in the order of their text forms.

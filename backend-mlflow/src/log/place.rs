@@ -15,8 +15,8 @@ use crate::rest::{Experiment, Kind, Pair, RestError, Run};
 
 /// How many terms and how many absent streams are remembered. Forgetting costs a request, not more.
 const REMEMBERED_MAX: usize = 10_000;
-/// How often a choice is tried against others who are in the way.
-const CONFLICTS_MAX: u32 = 8;
+/// How much of a run's name is written; databases keep 250 characters.
+const RUN_NAME_CHARS: usize = 200;
 
 /// What a run that is not a head is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -251,6 +251,7 @@ impl MlflowLog {
         let numbered = number.map(|number| format!(" {number}")).unwrap_or_default();
         let name =
             if role == "head" { format!("log of {stream}") } else { format!("{role}{numbered} of {stream}") };
+        let name: String = name.chars().take(RUN_NAME_CHARS).collect();
         let tags = [
             Pair::new(STREAM, stream.to_string()),
             Pair::new(KEY, self.names.stream(stream)),
@@ -424,34 +425,26 @@ impl MlflowLog {
         }
         let made = self.make_run(stream, role.as_str(), Some(number)).await?;
         let key = role.param(number);
-        let mut failed = None;
-        for _ in 0..CONFLICTS_MAX {
-            match self.server.log_parameter(&place.head, &key, &made).await {
-                Ok(()) => {
-                    place.known().runs.insert((role, number), made.clone());
-                    return Ok(made);
-                }
-                Err(error) if error.kind == Kind::NotActive => {
-                    return Err(corrupt(gone("head", &place.head, stream)));
-                }
-                Err(error) => {
-                    let look_again = matches!(error.kind, Kind::Taken | Kind::Conflict);
-                    failed = Some(error);
-                    if !look_again {
-                        break;
-                    }
-                }
+        match self.server.log_parameter(&place.head, &key, &made).await {
+            Ok(()) => {
+                place.known().runs.insert((role, number), made.clone());
+                return Ok(made);
             }
-            self.head(stream, place).await?;
-            if let Some(run) = place.run(role, number) {
-                if run != made {
-                    self.drop_runs(&[&made]).await;
-                }
-                return Ok(run);
+            Err(error) if error.kind == Kind::Taken => {}
+            Err(error) if error.kind == Kind::NotActive => {
+                return Err(corrupt(gone("head", &place.head, stream)));
+            }
+            // If it was done all the same, whoever comes next finds it.
+            Err(error) => {
+                let what = format_args!("adding a {} to the log of {stream}", role.as_str());
+                return Err(error.failed(what));
             }
         }
-        let failed = failed.unwrap_or_else(|| RestError::new(Kind::Conflict, "others were in the way"));
-        Err(failed.failed(format_args!("adding a {} to the log of {stream}", role.as_str())))
+        self.drop_runs(&[&made]).await;
+        self.head(stream, place).await?;
+        place.run(role, number).ok_or_else(|| {
+            corrupt(format!("the run {} has a parameter `{key}`, and then has it not", place.head))
+        })
     }
 
     /// Makes a stream findable by terms.
