@@ -299,9 +299,12 @@ impl CommitLog for MlflowLog {
         if text.contains('\0') {
             return Err(refused("holds a NUL, which databases below MLflow do not keep"));
         }
-        let place = match self.find(stream).await? {
+        // Beginning a log includes a look for one whose experiment is gone.
+        let begins = record.revision == Revision::FIRST;
+        let found = if begins { self.known_or_asked(stream).await? } else { self.find(stream).await? };
+        let place = match found {
             Some(place) => place,
-            None if record.revision == Revision::FIRST => self.begin(stream).await?,
+            None if begins => self.begin(stream).await?,
             None => return Err(refused("has none before it")),
         };
         let segment = self.child(stream, &place, Role::Segment, segment_of(record.revision)).await?;

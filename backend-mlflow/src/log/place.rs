@@ -126,10 +126,7 @@ fn now_ms() -> i64 {
 impl MlflowLog {
     /// Where a stream's log is, if it is there.
     pub(super) async fn find(&self, stream: &Stream) -> Result<Option<Arc<Place>>, StorageError> {
-        if let Some(place) = self.places().get(stream) {
-            return Ok(Some(Arc::clone(place)));
-        }
-        if let Some(place) = self.look_up(stream).await? {
+        if let Some(place) = self.known_or_asked(stream).await? {
             return Ok(Some(place));
         }
         // Whether it was there once is asked the first time only, and before it is made.
@@ -144,6 +141,14 @@ impl MlflowLog {
             absent.insert(stream.clone());
         }
         Ok(None)
+    }
+
+    /// The same, without a look for a log whose experiment is gone.
+    pub(super) async fn known_or_asked(&self, stream: &Stream) -> Result<Option<Arc<Place>>, StorageError> {
+        if let Some(place) = self.places().get(stream) {
+            return Ok(Some(Arc::clone(place)));
+        }
+        self.look_up(stream).await
     }
 
     /// Asks for the experiment of a stream.
