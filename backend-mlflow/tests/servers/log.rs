@@ -1,11 +1,5 @@
 //! What an MLflow server holds of a log, how many requests that takes, and what is said when others delete or
 //! alter it.
-#![cfg(feature = "servers")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-#[path = "common/wire.rs"]
-mod wire;
 
 use backend_mlflow::{MlflowLog, Options};
 use registry_core::storage::{
@@ -14,8 +8,8 @@ use registry_core::storage::{
 use registry_core::{Revision, Stream, StreamKind, Term, Timestamp};
 use serde_json::{Value, json};
 
-use common::{OnMlflow, fresh, server};
-use wire::{Counted, ask};
+use crate::common::{OnMlflow, fresh, server};
+use crate::wire::{Counted, ask};
 
 const SERVERS: [&str; 3] = ["REGISTRY_TEST_MLFLOW_3", "REGISTRY_TEST_MLFLOW_2", "REGISTRY_TEST_MLFLOW_PG"];
 

@@ -1,8 +1,4 @@
 //! The exam, taken on MLflow servers that run on this machine.
-#![cfg(feature = "servers")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
 
 /// The cases about the log. The bytes are in memory, and are examined with their own backend.
 macro_rules! log_exam {
