@@ -31,5 +31,5 @@ mod connect;
 mod log;
 mod rest;
 
-pub use connect::Options;
+pub use connect::{MlflowConnector, Options};
 pub use log::{Caches, MlflowLog};

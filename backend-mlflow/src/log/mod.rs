@@ -181,12 +181,17 @@ impl MlflowLog {
     ) -> Result<BTreeMap<u64, String>, StorageError> {
         let run = self.log_run(stream, &format!("{} {number}", Role::Segment.as_str()), id).await?;
         let mut commits = BTreeMap::new();
+        let first = number * SEGMENT + 1;
         for pair in run.data.params {
-            if let Some(revision) = pair.key.strip_prefix(COMMIT).and_then(|digits| digits.parse().ok()) {
-                commits.insert(revision, pair.value);
+            let digits = pair.key.strip_prefix(COMMIT);
+            match digits.and_then(|digits| digits.parse::<u64>().ok()) {
+                Some(revision) if (first..first + SEGMENT).contains(&revision) => {
+                    commits.insert(revision, pair.value);
+                }
+                // Nobody of us wrote that.
+                _ => {}
             }
         }
-        let first = number * SEGMENT + 1;
         for (expected, revision) in (first..).zip(commits.keys()) {
             if expected != *revision {
                 return Err(corrupt(format!(
