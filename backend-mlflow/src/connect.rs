@@ -3,9 +3,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use registry_core::{Error, Location};
+use async_trait::async_trait;
+use registry_core::storage::ArtifactStore;
+use registry_core::{Connector, Engine, Error, Location, Registry};
 use reqwest::Url;
 
 use crate::log::{MlflowLog, Names};
@@ -219,6 +222,40 @@ impl Options {
     }
 }
 
+/// Opens registries whose commits are on an MLflow server, and whose bytes are in a store that the program
+/// chose. See [`Options`] for the URL and what the environment adds to it.
+#[derive(Clone)]
+pub struct MlflowConnector {
+    artifacts: Arc<dyn ArtifactStore>,
+}
+
+impl fmt::Debug for MlflowConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlflowConnector").finish_non_exhaustive()
+    }
+}
+
+impl MlflowConnector {
+    /// With the bytes of all registries that it opens in this store.
+    pub fn with_artifacts(artifacts: Arc<dyn ArtifactStore>) -> Self {
+        MlflowConnector { artifacts }
+    }
+}
+
+#[async_trait]
+impl Connector for MlflowConnector {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["mlflow+http", "mlflow+https", "mlflow"]
+    }
+
+    async fn open(&self, location: Location) -> Result<Arc<dyn Registry>, Error> {
+        let log = Options::from_location(location, |name| std::env::var(name).ok())?.open_log()?;
+        let engine: Engine<MlflowLog, dyn ArtifactStore> =
+            Engine::new(Arc::new(log), Arc::clone(&self.artifacts));
+        Ok(Arc::new(engine))
+    }
+}
+
 /// A time such as `30s`, `500ms` or `2m`; not none.
 fn seconds(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -275,6 +312,18 @@ mod tests {
         let options = from("mlflow+http://h?workspace=x", &[("MLFLOW_WORKSPACE", "w")]).unwrap();
         assert_eq!(options.workspace.as_deref(), Some("x"));
         assert!(matches!(options.auth, Auth::None));
+    }
+
+    #[tokio::test]
+    async fn a_program_opens_what_it_has_a_connector_for() {
+        let artifacts = Arc::new(registry_core::MemoryArtifacts::default());
+        let connectors = registry_core::Connectors::new().with(MlflowConnector::with_artifacts(artifacts));
+        assert!(
+            connectors.open("mlflow+http://127.0.0.1:9?workspace=w").await.is_ok(),
+            "nothing is sent yet"
+        );
+        let error = connectors.open("mlflow+http://127.0.0.1:9?wrokspace=w").await.err().unwrap();
+        assert!(error.to_string().contains("unknown option `wrokspace`"), "{error}");
     }
 
     #[test]

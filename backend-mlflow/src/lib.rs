@@ -32,6 +32,6 @@ mod log;
 mod mirror;
 mod rest;
 
-pub use connect::Options;
+pub use connect::{MlflowConnector, Options};
 pub use log::{Caches, MlflowLog};
 pub use mirror::MlflowMirror;

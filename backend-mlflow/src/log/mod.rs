@@ -43,6 +43,7 @@ mod name;
 mod place;
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,8 +78,8 @@ const PLACES_MAX: NonZeroUsize = match NonZeroUsize::new(4_096) {
     Some(number) => number,
     None => NonZeroUsize::MIN,
 };
-/// How often a slot is tried when the database says that another writer is in the way.
-const CONFLICTS_MAX: u32 = 8;
+/// How many streams can have runs made at once by one process.
+const MAKERS: usize = 16;
 
 /// What begins the parameter of a commit.
 const COMMIT: &str = "commit.";
@@ -95,6 +96,8 @@ pub struct MlflowLog {
     absent: Mutex<HashSet<Stream>>,
     /// The experiment that holds the runs.
     runs: Mutex<Option<String>>,
+    /// One task of this process at a time makes the runs of a stream; the others find them made.
+    makers: [futures_util::lock::Mutex<()>; MAKERS],
 }
 
 fn corrupt(problem: impl Into<String>) -> StorageError {
@@ -120,6 +123,18 @@ impl MlflowLog {
             places: Mutex::new(LruCache::new(PLACES_MAX)),
             absent: Mutex::default(),
             runs: Mutex::default(),
+            makers: Default::default(),
+        }
+    }
+
+    /// Waits until no other task of this process makes runs of this stream.
+    async fn turn(&self, stream: &Stream) -> Option<futures_util::lock::MutexGuard<'_, ()>> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        stream.hash(&mut hasher);
+        let maker = usize::try_from(hasher.finish() % MAKERS as u64).unwrap_or(0);
+        match self.makers.get(maker) {
+            Some(maker) => Some(maker.lock().await),
+            None => None,
         }
     }
 
@@ -167,12 +182,17 @@ impl MlflowLog {
     ) -> Result<BTreeMap<u64, String>, StorageError> {
         let run = self.log_run(stream, &format!("{} {number}", Role::Segment.as_str()), id).await?;
         let mut commits = BTreeMap::new();
+        let first = number * SEGMENT + 1;
         for pair in run.data.params {
-            if let Some(revision) = pair.key.strip_prefix(COMMIT).and_then(|digits| digits.parse().ok()) {
-                commits.insert(revision, pair.value);
+            let digits = pair.key.strip_prefix(COMMIT);
+            match digits.and_then(|digits| digits.parse::<u64>().ok()) {
+                Some(revision) if (first..first + SEGMENT).contains(&revision) => {
+                    commits.insert(revision, pair.value);
+                }
+                // Nobody of us wrote that.
+                _ => {}
             }
         }
-        let first = number * SEGMENT + 1;
         for (expected, revision) in (first..).zip(commits.keys()) {
             if expected != *revision {
                 return Err(corrupt(format!(
@@ -208,28 +228,18 @@ impl MlflowLog {
     /// Gives a slot its value.
     async fn fill(&self, record: &Record, segment: &str, value: &str) -> Result<Append, StorageError> {
         let Record { stream, revision, .. } = record;
-        let key = slot(revision.get());
-        let mut failed = RestError::new(Kind::Conflict, "others were in the way");
-        for _ in 0..CONFLICTS_MAX {
-            failed = match self.server.log_parameter(segment, &key, value).await {
-                Ok(()) => return Ok(Append::Written),
-                Err(error) => match error.kind {
-                    // Our value is not there, whatever became of earlier attempts, and never will be.
-                    Kind::Taken => return Ok(Append::SlotTaken),
-                    Kind::Conflict => error.doubtful(failed.doubtful),
-                    Kind::NotActive | Kind::NotFound if !error.doubtful => {
-                        let role = format!("{} {}", Role::Segment.as_str(), segment_of(*revision));
-                        return Err(corrupt(gone(&role, segment, stream)));
-                    }
-                    _ => {
-                        return Err(error
-                            .doubtful(failed.doubtful)
-                            .append_failed(format_args!("writing commit {revision} of {stream}")));
-                    }
-                },
-            };
+        match self.server.log_parameter(segment, &slot(revision.get()), value).await {
+            Ok(()) => Ok(Append::Written),
+            Err(error) => match error.kind {
+                // Our value is not there, whatever became of earlier attempts, and never will be.
+                Kind::Taken => Ok(Append::SlotTaken),
+                Kind::NotActive | Kind::NotFound if !error.doubtful => {
+                    let role = format!("{} {}", Role::Segment.as_str(), segment_of(*revision));
+                    Err(corrupt(gone(&role, segment, stream)))
+                }
+                _ => Err(error.append_failed(format_args!("writing commit {revision} of {stream}"))),
+            },
         }
-        Err(failed.append_failed(format_args!("writing commit {revision} of {stream}")))
     }
 
     /// All streams that a search finds, in the order of their text forms.
@@ -295,9 +305,12 @@ impl CommitLog for MlflowLog {
         if text.contains('\0') {
             return Err(refused("holds a NUL, which databases below MLflow do not keep"));
         }
-        let place = match self.find(stream).await? {
+        // Beginning a log includes a look for one whose experiment is gone.
+        let begins = record.revision == Revision::FIRST;
+        let found = if begins { self.known_or_asked(stream).await? } else { self.find(stream).await? };
+        let place = match found {
             Some(place) => place,
-            None if record.revision == Revision::FIRST => self.begin(stream).await?,
+            None if begins => self.begin(stream).await?,
             None => return Err(refused("has none before it")),
         };
         let segment = self.child(stream, &place, Role::Segment, segment_of(record.revision)).await?;

@@ -15,8 +15,8 @@ use crate::rest::{Experiment, Kind, Pair, RestError, Run};
 
 /// How many terms and how many absent streams are remembered. Forgetting costs a request, not more.
 const REMEMBERED_MAX: usize = 10_000;
-/// How often a choice is tried against others who are in the way.
-const CONFLICTS_MAX: u32 = 8;
+/// How much of a run's name is written; databases keep 250 characters.
+const RUN_NAME_CHARS: usize = 200;
 
 /// What a run that is not a head is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,10 +131,7 @@ fn now_ms() -> i64 {
 impl MlflowLog {
     /// Where a stream's log is, if it is there.
     pub(super) async fn find(&self, stream: &Stream) -> Result<Option<Arc<Place>>, StorageError> {
-        if let Some(place) = self.places().get(stream) {
-            return Ok(Some(Arc::clone(place)));
-        }
-        if let Some(place) = self.look_up(stream).await? {
+        if let Some(place) = self.known_or_asked(stream).await? {
             return Ok(Some(place));
         }
         // Whether it was there once is asked the first time only, and before it is made.
@@ -149,6 +146,14 @@ impl MlflowLog {
             absent.insert(stream.clone());
         }
         Ok(None)
+    }
+
+    /// The same, without a look for a log whose experiment is gone.
+    pub(super) async fn known_or_asked(&self, stream: &Stream) -> Result<Option<Arc<Place>>, StorageError> {
+        if let Some(place) = self.places().get(stream) {
+            return Ok(Some(Arc::clone(place)));
+        }
+        self.look_up(stream).await
     }
 
     /// Asks for the experiment of a stream.
@@ -256,6 +261,7 @@ impl MlflowLog {
         let numbered = number.map(|number| format!(" {number}")).unwrap_or_default();
         let name =
             if role == "head" { format!("log of {stream}") } else { format!("{role}{numbered} of {stream}") };
+        let name: String = name.chars().take(RUN_NAME_CHARS).collect();
         let tags = [
             Pair::new(STREAM, stream.to_string()),
             Pair::new(KEY, self.names.stream(stream)),
@@ -276,6 +282,10 @@ impl MlflowLog {
     /// Begins a log, or finds that another has begun it. The head is complete before the experiment that
     /// leads to it is made; names of experiments are unique, and that decides whose head it is.
     pub(super) async fn begin(&self, stream: &Stream) -> Result<Arc<Place>, StorageError> {
+        let _turn = self.turn(stream).await;
+        if let Some(place) = self.places().get(stream) {
+            return Ok(Arc::clone(place));
+        }
         if self.has_lost_head(stream).await? {
             return self.look_up(stream).await?.ok_or_else(|| self.lost(stream));
         }
@@ -415,40 +425,36 @@ impl MlflowLog {
         if let Some(run) = place.run(role, number) {
             return Ok(run);
         }
+        let _turn = self.turn(stream).await;
+        if let Some(run) = place.run(role, number) {
+            return Ok(run);
+        }
         self.head(stream, place).await?;
         if let Some(run) = place.run(role, number) {
             return Ok(run);
         }
         let made = self.make_run(stream, role.as_str(), Some(number)).await?;
         let key = role.param(number);
-        let mut failed = None;
-        for _ in 0..CONFLICTS_MAX {
-            match self.server.log_parameter(&place.head, &key, &made).await {
-                Ok(()) => {
-                    place.known().runs.insert((role, number), made.clone());
-                    return Ok(made);
-                }
-                Err(error) if error.kind == Kind::NotActive => {
-                    return Err(corrupt(gone("head", &place.head, stream)));
-                }
-                Err(error) => {
-                    let look_again = matches!(error.kind, Kind::Taken | Kind::Conflict);
-                    failed = Some(error);
-                    if !look_again {
-                        break;
-                    }
-                }
+        match self.server.log_parameter(&place.head, &key, &made).await {
+            Ok(()) => {
+                place.known().runs.insert((role, number), made.clone());
+                return Ok(made);
             }
-            self.head(stream, place).await?;
-            if let Some(run) = place.run(role, number) {
-                if run != made {
-                    self.drop_runs(&[&made]).await;
-                }
-                return Ok(run);
+            Err(error) if error.kind == Kind::Taken => {}
+            Err(error) if error.kind == Kind::NotActive => {
+                return Err(corrupt(gone("head", &place.head, stream)));
+            }
+            // If it was done all the same, whoever comes next finds it.
+            Err(error) => {
+                let what = format_args!("adding a {} to the log of {stream}", role.as_str());
+                return Err(error.failed(what));
             }
         }
-        let failed = failed.unwrap_or_else(|| RestError::new(Kind::Conflict, "others were in the way"));
-        Err(failed.failed(format_args!("adding a {} to the log of {stream}", role.as_str())))
+        self.drop_runs(&[&made]).await;
+        self.head(stream, place).await?;
+        place.run(role, number).ok_or_else(|| {
+            corrupt(format!("the run {} has a parameter `{key}`, and then has it not", place.head))
+        })
     }
 
     /// Makes a stream findable by terms.

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     NotFound,
     /// The parameter has another value, and keeps it.
     Taken,
-    /// Another writer got in the way in the database; nothing was written. Look again.
+    /// Another writer got in the way in the database; nothing was written.
     Conflict,
     /// The run or the experiment is deleted.
     NotActive,

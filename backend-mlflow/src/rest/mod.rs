@@ -13,7 +13,7 @@
 //! | the request | and | is sent again |
 //! |---|---|---|
 //! | any | it surely did not leave this machine | yes |
-//! | reads; writes that may be done twice | no answer, a cut one, 408, 429, 5xx | yes |
+//! | reads; writes that may be done twice | no answer, a cut one, 408, 429, 5xx; another writer was in the way | yes |
 //! | makes a run or an experiment | the same | never: there might be two |
 //!
 //! A parameter of a run is written once and for all, so writing it with the same value twice is as good as
@@ -209,7 +209,9 @@ impl Server {
             let again = match error.kind {
                 Kind::Transport if !error.doubtful => true,
                 Kind::Transport => repeat == Repeat::Freely,
-                Kind::Server(200 | 408 | 429 | 500 | 502 | 503 | 504) => repeat == Repeat::Freely,
+                Kind::Conflict | Kind::Server(200 | 408 | 429 | 500 | 502 | 503 | 504) => {
+                    repeat == Repeat::Freely
+                }
                 _ => false,
             };
             doubtful |= error.doubtful;

@@ -28,12 +28,13 @@ pub(crate) fn fresh() -> String {
 pub(crate) struct OnMlflow {
     pub(crate) address: String,
     pub(crate) registry: String,
+    variable: &'static str,
     blobs: Arc<MemoryArtifacts>,
 }
 
 impl OnMlflow {
-    pub(crate) fn new(variable: &str) -> Self {
-        OnMlflow { address: server(variable), registry: fresh(), blobs: Arc::default() }
+    pub(crate) fn new(variable: &'static str) -> Self {
+        OnMlflow { address: server(variable), registry: fresh(), variable, blobs: Arc::default() }
     }
 
     pub(crate) fn log(&self) -> MlflowLog {
@@ -50,8 +51,28 @@ impl Candidate for OnMlflow {
         Handle { log, artifacts: Arc::clone(&self.blobs) as _, mirror: Some(Arc::new(mirror)) }
     }
 
-    async fn damage_record(&self, _: &Stream, _: Revision) {
-        unimplemented!("a parameter cannot be overwritten through MLflow")
+    /// MLflow overwrites no parameter, so this is done in the database below it.
+    async fn damage_record(&self, stream: &Stream, revision: Revision) {
+        const ALTER: &str = "import sqlite3, sys
+file, registry, stream, key = sys.argv[1:]
+with sqlite3.connect(file, timeout=60) as database:
+    rows = database.execute('SELECT p.run_uuid, p.value FROM params p JOIN runs r ON r.run_uuid = p.run_uuid '
+        'JOIN experiments e ON e.experiment_id = r.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid '
+        'WHERE e.name = ? AND t.key = ? AND t.value = ? AND p.key = ?',
+        (registry, 'model-registry.stream', stream, key)).fetchall()
+    (run, value), = rows
+    middle = len(value) // 2
+    value = value[:middle] + chr(ord(value[middle]) ^ 1) + value[middle + 1:]
+    database.execute('UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?', (value, run, key))
+";
+        let variable = format!("{}_DB", self.variable);
+        let file =
+            std::env::var(&variable).unwrap_or_else(|_| panic!("set {variable} to the server's SQLite file"));
+        let key = format!("commit.{:020}", revision.get());
+        let altered = std::process::Command::new("python3")
+            .args(["-c", ALTER, &file, &self.registry, &stream.to_string(), &key])
+            .status();
+        assert!(altered.unwrap().success());
     }
 
     async fn damage_blob(&self, digest: &Digest, damage: Damage) {
