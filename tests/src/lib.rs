@@ -1,5 +1,7 @@
 //! Tests and benchmarks that cross crates and processes. What they share is here.
 
+pub mod fault_proxy;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,5 +38,8 @@ pub async fn into_production(
 
 /// Opens a registry by URL, with all backends there are.
 pub async fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
-    registry_core::Connectors::new().with(backend_local::SqliteConnector).open(url).await
+    let connectors = registry_core::Connectors::new()
+        .with(backend_local::SqliteConnector)
+        .with(backend_objectstore::BucketConnector);
+    connectors.open(url).await
 }
