@@ -4,9 +4,14 @@
 //!
 //! The source is read once to learn the digest. Known bytes are not sent. Others go up in one request if
 //! they are small (what was read is still in memory), else in parts, a few at once, while the
-//! source is read for the second time and its digest checked again: a file that changed meanwhile is
-//! never stored under the wrong name. An upload that fails is aborted; one whose process dies is left to
-//! the bucket's own rule for incomplete uploads (every cloud has one; set it to a few days).
+//! source is read for the second time. Each part is checked before it is sent (`source.rs`): a file that
+//! changed meanwhile is never stored under the wrong name. How an upload that broke off is resumed is told in
+//! `upload.rs`.
+//!
+//! # Out
+//!
+//! A large blob is read by ranges, a few at once, each by a task of its own, so that the network goes on
+//! while whoever reads hashes and writes. At most so many ranges as are under way at once are in memory.
 //!
 //! # The age of known bytes
 //!
@@ -30,31 +35,34 @@
 //! collector left behind that died is ignored after [`REMOVING_MAX`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::future::{Either, select, try_join};
-use futures_util::stream::FuturesUnordered;
+use bytes::Bytes;
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectStoreExt as _;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload};
+use object_store::signer::{Method, Signer};
 use registry_core::storage::{
     ArtifactStore, Blob, ByteSource, ByteStream, Progress, StorageError, StorageErrorKind, StoredBlob,
 };
-use registry_core::{Clock as _, Digest, Hasher, SystemClock, Timestamp};
+use registry_core::{Clock as _, Digest, SystemClock, Timestamp};
+use tokio::task::JoinHandle;
 
 use crate::bucket::{Bucket, written, written_at_latest};
 use crate::key;
 use crate::log::not_done;
+use source::Hashed;
 
-/// What is larger goes in parts of this size.
-const PART: usize = 16 * 1024 * 1024;
-/// How many parts a store takes at most, with a margin; larger blobs go in larger parts.
-const PARTS_MAX: u64 = 9_000;
-/// How many parts are under way at once.
-const PARTS_AT_ONCE: usize = 4;
+mod source;
+mod upload;
+
 /// What is larger is read in ranges of this size.
 const RANGE: u64 = 8 * 1024 * 1024;
 /// How many ranges are under way at once.
@@ -66,20 +74,42 @@ const WAITS_MAX: u32 = 100;
 const WAIT: Duration = Duration::from_millis(100);
 
 /// Bytes as objects in a bucket.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BucketArtifacts {
     bucket: Bucket,
+    multipart: Option<Arc<dyn MultipartStore>>,
+    signer: Option<Arc<dyn Signer>>,
 }
 
-/// What the first reading of a source found.
-struct Hashed {
-    blob: Blob,
-    /// The bytes, if they are few.
-    bytes: Option<Bytes>,
+/// Without the signer, which holds a secret.
+impl fmt::Debug for BucketArtifacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resumes = self.multipart.is_some();
+        f.debug_struct("BucketArtifacts").field("bucket", &self.bucket).field("resumes", &resumes).finish()
+    }
 }
 
-fn changed() -> StorageError {
-    not_done("the source gave other bytes when it was read again: it changed meanwhile")
+/// Passes progress on so that it only grows, also where an upload begins anew.
+struct Told<'a> {
+    progress: Progress<'a>,
+    most: AtomicU64,
+}
+
+impl Told<'_> {
+    fn tell(&self, moved: u64) {
+        if self.most.fetch_max(moved, Ordering::Relaxed) <= moved {
+            (self.progress)(moved);
+        }
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn missing(digest: &Digest) -> StorageError {
@@ -88,31 +118,22 @@ fn missing(digest: &Digest) -> StorageError {
 
 impl BucketArtifacts {
     pub(crate) fn new(bucket: Bucket) -> Self {
-        BucketArtifacts { bucket }
+        BucketArtifacts { bucket, multipart: None, signer: None }
     }
 
-    async fn hash(source: &dyn ByteSource) -> Result<Hashed, StorageError> {
-        let mut stream = source.open(0).await?;
-        let mut hasher = Hasher::new();
-        let mut size = 0_u64;
-        let mut kept = Some(BytesMut::new());
-        while let Some(piece) = stream.next().await {
-            let piece = piece?;
-            hasher.update(&piece);
-            size = size.saturating_add(piece.len() as u64);
-            match &mut kept {
-                Some(bytes) if bytes.len() + piece.len() <= PART => bytes.extend_from_slice(&piece),
-                _ => kept = None,
-            }
-        }
-        if let Some(expected) = source.size()
-            && expected != size
-        {
-            let message = format!("the source gave {size} bytes instead of {expected}: it changed meanwhile");
-            return Err(not_done(message));
-        }
-        let blob = Blob { digest: hasher.finish(), size };
-        Ok(Hashed { blob, bytes: kept.map(BytesMut::freeze) })
+    /// The same, resuming uploads that broke off. `store` must be the very store that this was opened on:
+    /// behind `dyn ObjectStore` its uploads cannot be asked for by their ids.
+    #[must_use]
+    pub fn resuming(mut self, store: Arc<dyn MultipartStore>) -> Self {
+        self.multipart = Some(store);
+        self
+    }
+
+    /// The same, giving URLs for downloads. `store` must be the very store that this was opened on.
+    #[must_use]
+    pub fn signing(mut self, store: Arc<dyn Signer>) -> Self {
+        self.signer = Some(store);
+        self
     }
 
     async fn touch(&self, digest: &Digest) -> Result<(), StorageError> {
@@ -143,38 +164,21 @@ impl BucketArtifacts {
         Ok(found.map(|meta| (meta.size, written(&meta))))
     }
 
+    async fn is_there(&self, hashed: &Hashed) -> Result<bool, StorageError> {
+        Ok(self.stat(&hashed.blob.digest).await? == Some(hashed.blob.size))
+    }
+
     /// Sends a blob, whatever is there.
     async fn send(
         &self,
         source: &dyn ByteSource,
         hashed: &Hashed,
-        progress: Progress<'_>,
+        told: &Told<'_>,
     ) -> Result<(), StorageError> {
         let target = self.bucket.keys.blob(&hashed.blob.digest);
-        if let Some(bytes) = &hashed.bytes {
-            self.bucket.put(&target, bytes.clone()).await?;
-            progress(hashed.blob.size);
-            return Ok(());
-        }
-        let failed = |error: object_store::Error| self.bucket.failed("writing", &target, &error);
-        let mut upload = Upload(Some(self.bucket.store.put_multipart(&target).await.map_err(failed)?));
-        let sent = self.send_parts(source, hashed.blob, &mut upload, &target, progress).await;
-        match (sent, upload.0.take()) {
-            (Ok(()), Some(mut finished)) => {
-                if let Err(error) = finished.complete().await {
-                    let error = failed(error);
-                    // Where the reply was lost, what is there decides.
-                    if self.stat(&hashed.blob.digest).await? != Some(hashed.blob.size) {
-                        let _ = finished.abort().await;
-                        return Err(error);
-                    }
-                }
-            }
-            (Err(error), Some(mut unfinished)) => {
-                let _ = unfinished.abort().await;
-                return Err(error);
-            }
-            (result, None) => return result,
+        match &hashed.bytes {
+            Some(bytes) => return self.bucket.put(&target, bytes.clone()).await,
+            None => self.send_in_parts(source, hashed, told).await?,
         }
         match self.stat(&hashed.blob.digest).await? {
             Some(size) if size == hashed.blob.size => Ok(()),
@@ -186,111 +190,29 @@ impl BucketArtifacts {
             }
         }
     }
-
-    async fn send_parts(
-        &self,
-        source: &dyn ByteSource,
-        blob: Blob,
-        upload: &mut Upload,
-        target: &Path,
-        progress: Progress<'_>,
-    ) -> Result<(), StorageError> {
-        let Some(upload) = &mut upload.0 else { return Ok(()) };
-        let part_size = usize::try_from(blob.size / PARTS_MAX + 1).unwrap_or(usize::MAX).max(PART);
-        let mut stream = source.open(0).await?;
-        let mut hasher = Hasher::new();
-        let (mut read, mut sent) = (0_u64, 0_u64);
-        let mut part: Vec<Bytes> = Vec::new();
-        let mut part_len = 0_usize;
-        let mut piece = Bytes::new();
-        let mut under_way = FuturesUnordered::new();
-        let mut ended = false;
-        loop {
-            // All parts but the last must be of one size, whatever the sizes of the pieces.
-            if !piece.is_empty() && part_len < part_size {
-                let cut = piece.split_to(piece.len().min(part_size - part_len));
-                part_len += cut.len();
-                part.push(cut);
-                continue;
-            }
-            let ready = part_len == part_size || (ended && 0 < part_len);
-            if ready && under_way.len() < PARTS_AT_ONCE {
-                let payload: PutPayload = std::mem::take(&mut part).into_iter().collect();
-                let size = std::mem::take(&mut part_len) as u64;
-                let sending = upload.put_part(payload);
-                under_way.push(async move { sending.await.map(|()| size) });
-                continue;
-            }
-            if ended && !ready && under_way.is_empty() {
-                break;
-            }
-            // While one is waited for, the other goes on.
-            let next = match (ended || ready, under_way.is_empty()) {
-                (true, _) => Either::Right(under_way.next().await),
-                (false, true) => Either::Left(stream.next().await),
-                (false, false) => match select(stream.next(), under_way.next()).await {
-                    Either::Left((piece, _)) => Either::Left(piece),
-                    Either::Right((done, _)) => Either::Right(done),
-                },
-            };
-            match next {
-                Either::Left(Some(next)) => {
-                    piece = next?;
-                    hasher.update(&piece);
-                    read = read.saturating_add(piece.len() as u64);
-                    if blob.size < read {
-                        return Err(changed());
-                    }
-                }
-                Either::Left(None) => ended = true,
-                Either::Right(Some(done)) => {
-                    let size = done.map_err(|error| self.bucket.failed("writing", target, &error))?;
-                    sent = sent.saturating_add(size);
-                    progress(sent);
-                }
-                Either::Right(None) => {}
-            }
-        }
-        if read != blob.size || hasher.finish() != blob.digest {
-            return Err(changed());
-        }
-        Ok(())
-    }
-}
-
-/// An upload that is aborted if it is dropped, as far as that can be done without waiting.
-struct Upload(Option<Box<dyn MultipartUpload>>);
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Some(mut upload) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move { upload.abort().await });
-        }
-    }
 }
 
 #[async_trait]
 impl ArtifactStore for BucketArtifacts {
     async fn put(&self, source: &dyn ByteSource, progress: Progress<'_>) -> Result<Blob, StorageError> {
         self.bucket.check_writable()?;
-        let hashed = BucketArtifacts::hash(source).await?;
+        let told = Told { progress, most: AtomicU64::new(0) };
+        let hashed = Hashed::read(source).await?;
         let digest = hashed.blob.digest;
-        let mut known = self.stat(&digest).await? == Some(hashed.blob.size);
+        let mut known = self.is_there(&hashed).await?;
         for _ in 0..WAITS_MAX {
             if known {
                 self.touch(&digest).await?;
             } else {
                 // Also in place of a damaged one.
-                self.send(source, &hashed, progress).await?;
+                self.send(source, &hashed, &told).await?;
             }
             if self.undisturbed(&digest).await? {
-                progress(hashed.blob.size);
+                told.tell(hashed.blob.size);
                 return Ok(hashed.blob);
             }
             // A collector was at it, and may have taken what was sent.
-            known = self.stat(&digest).await? == Some(hashed.blob.size);
+            known = self.is_there(&hashed).await?;
         }
         Err(not_done(format!("collectors keep removing the blob {digest}")))
     }
@@ -339,15 +261,22 @@ impl ArtifactStore for BucketArtifacts {
                 range.start..range.end.min(size)
             }
         };
-        let store = std::sync::Arc::clone(&self.bucket.store);
+        let store = Arc::clone(&self.bucket.store);
         let starts = futures_util::stream::iter((range.start..range.end).step_by(RANGE as usize));
         let pieces = starts
             .map(move |start| {
-                let (store, key, failed) = (std::sync::Arc::clone(&store), key.clone(), failed.clone());
+                let (store, key, failed) = (Arc::clone(&store), key.clone(), failed.clone());
+                let piece = start..start.saturating_add(RANGE).min(range.end);
                 async move {
-                    let piece = start..start.saturating_add(RANGE).min(range.end);
-                    let read = store.get_range(&key, piece).await;
-                    read.map_err(|error| failed(&key, error))
+                    // In a task of its own, so that it goes on while what came before is hashed and written.
+                    let reading = {
+                        let key = key.clone();
+                        tokio::spawn(async move { store.get_range(&key, piece).await })
+                    };
+                    match (&mut Task(reading).0).await {
+                        Ok(read) => read.map_err(|error| failed(&key, error)),
+                        Err(_) => Err(not_done(format!("reading {key} was interrupted"))),
+                    }
                 }
             })
             .buffered(RANGES_AT_ONCE);
@@ -418,5 +347,26 @@ impl ArtifactStore for BucketArtifacts {
         let removed = removed.await;
         self.bucket.delete(&removing).await?;
         removed
+    }
+    /// Where the store was opened by URL on a cloud, or was given to [`BucketArtifacts::signing`].
+    async fn download_url(
+        &self,
+        digest: &Digest,
+        valid_for: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let key = self.bucket.keys.blob(digest);
+        match signer.signed_url(Method::GET, &key, valid_for).await {
+            Ok(url) => Ok(Some(url.into())),
+            Err(object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(self.bucket.failed("signing a URL for", &key, &error)),
+        }
+    }
+
+    async fn remove_abandoned(&self, untouched_since: Timestamp) -> Result<u64, StorageError> {
+        self.bucket.check_writable()?;
+        self.give_up(untouched_since).await
     }
 }
