@@ -18,7 +18,8 @@
 //! Bytes that are put again must look young, or a collector would take them. A bucket cannot change the
 //! date of an object, and copying an object onto itself is refused here and slow there. So a small marker
 //! is written over, `blobs/touched/<hex>`, whose date is the store's own. The age of a blob is that of the
-//! younger of the two.
+//! younger of the two. What goes up in parts is touched too, before it is complete: S3 dates such an
+//! object by the beginning of its upload, which may be days ago.
 //!
 //! # Removing beside writing
 //!
@@ -26,13 +27,15 @@
 //! relied on them. Each of the two first says what it does and then looks what the other has said:
 //!
 //! ```text
-//! put, renew:   write the blob or `touched`   then look for `removing`
-//! remove:       write `removing`              then look at the dates; remove if both are old
+//! put, renew:   write the blob or `touched`      look for `removing`      look for the blob
+//! remove:       create `removing` if absent      look at the dates        remove, if both are old
+//!               remove `removing`
 //! ```
 //!
-//! Whatever the order, one sees the other. A collector that sees young bytes lets them be; a writer
-//! that sees a collector waits until it has finished, and looks again whether the bytes are there. What a
-//! collector left behind that died is ignored after [`REMOVING_MAX`].
+//! A collector that says so before the writer looks is seen, and waited for, if it is not done yet. If it is,
+//! the blob is gone before the writer looks for it, and is sent again. One that says so later sees young
+//! bytes, and lets them be. Of two collectors one gives way, or the first to finish would remove the mark of
+//! the other. What a collector left behind that died is ignored after [`REMOVING_MAX`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,7 +55,7 @@ use object_store::signer::{Method, Signer};
 use registry_core::storage::{
     ArtifactStore, Blob, ByteSource, ByteStream, Progress, StorageError, StorageErrorKind, StoredBlob,
 };
-use registry_core::{Clock as _, Digest, SystemClock, Timestamp};
+use registry_core::{Clock as _, Digest, IdSource as _, SystemClock, SystemIds, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::bucket::{Bucket, written, written_at_latest};
@@ -72,6 +75,8 @@ const REMOVING_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often, and how long apart, a collector is waited for.
 const WAITS_MAX: u32 = 100;
 const WAIT: Duration = Duration::from_millis(100);
+/// How often a blob is sent for one put, if collectors keep removing it.
+const SENT_MAX: u32 = 5;
 
 /// Bytes as objects in a bucket.
 #[derive(Clone)]
@@ -159,6 +164,31 @@ impl BucketArtifacts {
         Err(not_done(format!("the blob {digest} is being removed by a collector that does not finish")))
     }
 
+    /// Says that a collector is at a blob. Gives way to another one, unless that is long dead.
+    async fn mark(&self, removing: &Path, untouched_since: Timestamp) -> Result<bool, StorageError> {
+        for _ in 0..2 {
+            let body = Bytes::from(format!("{:032x}\n", SystemIds.next_id()));
+            let error = match self.bucket.create(removing, body.clone()).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => None,
+                Err(error) => Some(error),
+            };
+            let found = self.bucket.get(removing).await?;
+            if found.as_ref() == Some(&body) {
+                return Ok(true);
+            }
+            if let Some(error) = error {
+                return Err(self.bucket.failed("writing", removing, &error));
+            }
+            match self.bucket.head(removing).await? {
+                Some(found) if untouched_since <= written_at_latest(&found) => return Ok(false),
+                // Its grace period is over too.
+                _ => self.bucket.delete(removing).await?,
+            }
+        }
+        Ok(false)
+    }
+
     async fn size_and_date(&self, digest: &Digest) -> Result<Option<(u64, Timestamp)>, StorageError> {
         let found = self.bucket.head(&self.bucket.keys.blob(digest)).await?;
         Ok(found.map(|meta| (meta.size, written(&meta))))
@@ -178,16 +208,18 @@ impl BucketArtifacts {
         let target = self.bucket.keys.blob(&hashed.blob.digest);
         match &hashed.bytes {
             Some(bytes) => return self.bucket.put(&target, bytes.clone()).await,
-            None => self.send_in_parts(source, hashed, told).await?,
+            None => {
+                self.touch(&hashed.blob.digest).await?;
+                self.send_in_parts(source, hashed, told).await?;
+            }
         }
         match self.stat(&hashed.blob.digest).await? {
-            Some(size) if size == hashed.blob.size => Ok(()),
-            found => {
-                let found = found.map_or("nothing".to_owned(), |size| format!("{size} bytes"));
-                let message =
-                    format!("{} bytes were sent to {target}, and {found} arrived", hashed.blob.size);
+            Some(size) if size != hashed.blob.size => {
+                let message = format!("{} bytes were sent to {target}, and {size} arrived", hashed.blob.size);
                 Err(StorageError::new(StorageErrorKind::Corrupt, message))
             }
+            // If it is gone, a collector took it, and will be noticed.
+            _ => Ok(()),
         }
     }
 }
@@ -200,19 +232,24 @@ impl ArtifactStore for BucketArtifacts {
         let hashed = Hashed::read(source).await?;
         let digest = hashed.blob.digest;
         let mut known = self.is_there(&hashed).await?;
+        let mut sent = 0;
         for _ in 0..WAITS_MAX {
             if known {
                 self.touch(&digest).await?;
-            } else {
+            } else if sent < SENT_MAX {
                 // Also in place of a damaged one.
                 self.send(source, &hashed, &told).await?;
+                sent += 1;
+            } else {
+                break;
             }
-            if self.undisturbed(&digest).await? {
+            let undisturbed = self.undisturbed(&digest).await?;
+            // Only after that: a collector that has finished in between leaves no other trace.
+            known = self.is_there(&hashed).await?;
+            if undisturbed && known {
                 told.tell(hashed.blob.size);
                 return Ok(hashed.blob);
             }
-            // A collector was at it, and may have taken what was sent.
-            known = self.is_there(&hashed).await?;
         }
         Err(not_done(format!("collectors keep removing the blob {digest}")))
     }
@@ -225,8 +262,8 @@ impl ArtifactStore for BucketArtifacts {
         self.bucket.check_writable()?;
         for _ in 0..WAITS_MAX {
             self.touch(digest).await?;
-            let (size, undisturbed) = try_join(self.stat(digest), self.undisturbed(digest)).await?;
-            match size {
+            let undisturbed = self.undisturbed(digest).await?;
+            match self.stat(digest).await? {
                 None => {
                     // Otherwise the marker would outlive the blob.
                     self.bucket.delete(&self.bucket.keys.touched(digest)).await?;
@@ -335,7 +372,9 @@ impl ArtifactStore for BucketArtifacts {
         if !old(&before) {
             return Ok(false);
         }
-        self.bucket.put(&removing, Bytes::from_static(b"removing\n")).await?;
+        if !self.mark(&removing, untouched_since).await? {
+            return Ok(false);
+        }
         let removed = async {
             if !old(&dates().await?) {
                 return Ok(false);
