@@ -453,7 +453,8 @@ async fn race(seed: u64) -> bool {
     let put = later(seed, store.put(&bytes, &|_| {}));
     let renew = later(!seed, store.renew(&digest));
     let (first, second, put, renewed) = tokio::join!(collect(), collect(), put, renew);
-    (put.unwrap(), renewed.unwrap());
+    put.unwrap();
+    renewed.unwrap();
     assert_eq!(store.stat(&digest).await.unwrap(), Some(100), "round {seed}: the bytes are gone");
 
     // The same with nobody but one who renews: what it was told must hold.

@@ -128,6 +128,7 @@ struct Shared {
     plan: Plan,
     percent: AtomicU64,
     requests: AtomicU64,
+    bytes: AtomicU64,
     done: Mutex<BTreeMap<Fault, u64>>,
 }
 
@@ -147,6 +148,7 @@ impl FaultProxy {
             percent: plan.percent.into(),
             plan,
             requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             done: Mutex::default(),
         });
         let for_all = Arc::clone(&shared);
@@ -183,6 +185,11 @@ impl FaultProxy {
     /// How many requests came, spoilt or not.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the bodies had of all requests that reached the server as a whole.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
     }
 
     /// How often a fault befell a request.
@@ -390,6 +397,7 @@ async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
             Some(reply) => (reply, false),
             None => {
                 let reply = ask(shared.server, &request).await?;
+                shared.bytes.fetch_add(request.body.len() as u64, Ordering::Relaxed);
                 match fault {
                     Some(Fault::ReplyLost) => return Ok(()),
                     Some(Fault::ResetAfter) => return reset(&client),

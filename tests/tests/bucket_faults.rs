@@ -16,21 +16,6 @@ use registry_tests::fault_proxy::{Fault, FaultProxy, Plan};
 /// How often a caller asks again, under the same id, before the test calls it hopeless.
 const ATTEMPTS_MAX: u32 = 300;
 
-fn server() -> std::net::SocketAddr {
-    let found = std::env::var("REGISTRY_TEST_S3").unwrap_or_default();
-    match found.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse().ok()) {
-        Some(port) => (std::net::Ipv4Addr::LOCALHOST, port).into(),
-        None => panic!("no S3 server on this machine: run `cargo xtask test`, which starts one"),
-    }
-}
-
-fn url(endpoint: &str, prefix: &str) -> String {
-    format!(
-        "s3://registry-test/{prefix}?endpoint={endpoint}&allow_http=true&region=us-east-1\
-        &access_key_id=made-up-key&secret_access_key=made-up-secret"
-    )
-}
-
 /// As a caller does who does not give up.
 async fn open(url: &str) -> Arc<dyn Registry> {
     for _ in 0..ATTEMPTS_MAX {
@@ -128,9 +113,12 @@ async fn writer(writer: u64, url: String, commits: usize) -> BTreeMap<String, Re
 async fn troubled(seed: u64, commits_each: usize) -> BTreeMap<Fault, u64> {
     const WRITERS: u64 = 4;
     let prefix = format!("run-{:032x}/faults", SystemIds.next_id());
-    let proxy = FaultProxy::start(server(), Plan::new(seed).percent(20)).await.unwrap();
+    let proxy =
+        FaultProxy::start(registry_tests::s3_server().unwrap(), Plan::new(seed).percent(20)).await.unwrap();
     let writers: Vec<_> = (0..WRITERS)
-        .map(|number| tokio::spawn(writer(number, url(&proxy.url(), &prefix), commits_each)))
+        .map(|number| {
+            tokio::spawn(writer(number, registry_tests::s3_url(proxy.address(), &prefix), commits_each))
+        })
         .collect();
     let mut acknowledged = BTreeMap::new();
     for writer in writers {
@@ -140,7 +128,8 @@ async fn troubled(seed: u64, commits_each: usize) -> BTreeMap<Fault, u64> {
     println!("seed {seed}: {} requests, spoilt: {counts:?}", proxy.requests());
     drop(proxy);
 
-    let registry = open(&url(&format!("http://{}", server()), &prefix)).await;
+    let server = registry_tests::s3_server().unwrap();
+    let registry = open(&registry_tests::s3_url(server, &prefix)).await;
     let log = registry.log(&model(), Revision::FIRST, 10_000).await.unwrap();
     let mut found = BTreeMap::new();
     for recorded in log {

@@ -62,7 +62,7 @@ async fn without_faults_every_byte_is_passed_on_and_connections_are_kept() {
         let proxy = FaultProxy::start(address, Plan::new(1)).await.unwrap();
         assert_eq!(ask(&proxy, 2).await, (reply.repeat(2), false));
         assert_eq!(*heard.lock().unwrap(), [REQUEST, REQUEST]);
-        assert_eq!((proxy.requests(), proxy.counts().len()), (2, 0));
+        assert_eq!((proxy.requests(), proxy.counts().len(), proxy.bytes()), (2, 0, 20));
     }
 }
 

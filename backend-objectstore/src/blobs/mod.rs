@@ -48,10 +48,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use object_store::ObjectStoreExt as _;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
+use object_store::{GetOptions, GetRange, ObjectStoreExt as _};
 use registry_core::storage::{
     ArtifactStore, Blob, ByteSource, ByteStream, Progress, StorageError, StorageErrorKind, StoredBlob,
 };
@@ -284,39 +284,45 @@ impl ArtifactStore for BucketArtifacts {
             object_store::Error::NotFound { .. } => missing(&digest),
             error => bucket.failed("reading", key, &error),
         };
-        let range = match range {
+        let (range, first) = match range {
             None => {
-                let found = self.bucket.store.get(&key).await.map_err(|error| failed(&key, error))?;
-                if found.meta.size <= RANGE {
+                // A part of nothing cannot be asked for.
+                let part = (digest != Digest::of(b"")).then_some(GetRange::Bounded(0..RANGE));
+                let options = GetOptions { range: part, ..GetOptions::default() };
+                let found = self.bucket.store.get_opts(&key, options).await;
+                let found = found.map_err(|error| failed(&key, error))?;
+                let size = found.meta.size;
+                if size <= RANGE {
                     return Ok(Box::pin(found.into_stream().map_err(move |error| failed(&key, error))));
                 }
                 // One stream of a large object is slower than several ranges at once.
-                0..found.meta.size
+                (RANGE..size, Some(Task(tokio::spawn(found.bytes()))))
             }
             Some(range) => {
                 let Some(size) = self.stat(&digest).await? else { return Err(missing(&digest)) };
-                range.start..range.end.min(size)
+                (range.start..range.end.min(size), None)
             }
         };
         let store = Arc::clone(&self.bucket.store);
-        let starts = futures_util::stream::iter((range.start..range.end).step_by(RANGE as usize));
-        let pieces = starts
-            .map(move |start| {
-                let (store, key, failed) = (Arc::clone(&store), key.clone(), failed.clone());
-                let piece = start..start.saturating_add(RANGE).min(range.end);
-                async move {
-                    // In a task of its own, so that it goes on while what came before is hashed and written.
-                    let reading = {
-                        let key = key.clone();
-                        tokio::spawn(async move { store.get_range(&key, piece).await })
-                    };
-                    match (&mut Task(reading).0).await {
-                        Ok(read) => read.map_err(|error| failed(&key, error)),
-                        Err(_) => Err(not_done(format!("reading {key} was interrupted"))),
+        let rest = (range.start..range.end).step_by(RANGE as usize);
+        let rest = rest.map(move |start| (None, start..start.saturating_add(RANGE).min(range.end)));
+        let pieces =
+            futures_util::stream::iter(first.map(|first| (Some(first), 0..RANGE)).into_iter().chain(rest))
+                .map(move |(begun, piece)| {
+                    let (store, key, failed) = (Arc::clone(&store), key.clone(), failed.clone());
+                    async move {
+                        // In a task of its own, so that it goes on while what came before is hashed and written.
+                        let mut reading = begun.unwrap_or_else(|| {
+                            let key = key.clone();
+                            Task(tokio::spawn(async move { store.get_range(&key, piece).await }))
+                        });
+                        match (&mut reading.0).await {
+                            Ok(read) => read.map_err(|error| failed(&key, error)),
+                            Err(_) => Err(not_done(format!("reading {key} was interrupted"))),
+                        }
                     }
-                }
-            })
-            .buffered(RANGES_AT_ONCE);
+                })
+                .buffered(RANGES_AT_ONCE);
         // After an error nothing follows.
         Ok(Box::pin(futures_util::stream::try_unfold(Box::pin(pieces), |mut pieces| async move {
             Ok(pieces.try_next().await?.map(|piece| (piece, pieces)))
