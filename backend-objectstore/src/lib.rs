@@ -171,9 +171,12 @@ async fn try_out(bucket: &Bucket) -> Result<Result<(), String>, StorageError> {
     let mut tried = join_all((0..RACERS).map(create)).await;
     tried.push(create(RACERS).await);
     let created = tried.iter().filter(|result| matches!(result, Ok(true))).count();
-    if 0 < created {
+    let failed = tried.iter().find_map(|result| result.as_ref().err());
+    if 0 < created || failed.is_some() {
         bucket.delete(&key).await?;
     }
+    // Whoever got no answer may be the one who created it.
+    let unanswered = failed.map(|error| bucket.failed("writing", &key, error));
     let last = tried.pop().unwrap_or(Ok(false));
     match (created, last) {
         (_, Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })) => {
@@ -181,6 +184,7 @@ async fn try_out(bucket: &Bucket) -> Result<Result<(), String>, StorageError> {
         }
         (0 | 1, Err(error)) => Err(bucket.failed("writing", &key, &error)),
         (1, Ok(_)) => Ok(Ok(())),
+        (0, Ok(_)) if let Some(error) = unanswered => Err(error),
         (0, Ok(_)) => Ok(Err("the store says that an object exists that nobody has made".to_owned())),
         _ => Ok(Err(UNFIT.to_owned())),
     }

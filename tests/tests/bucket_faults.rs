@@ -166,3 +166,14 @@ async fn four_writers_have_other_troubles_with_another_seed() {
 async fn four_writers_have_yet_other_troubles_with_a_third_seed() {
     troubled(3, 30).await;
 }
+
+/// A new registry tries its store out. That a reply was lost then says nothing against the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fit_store_is_not_called_unfit_because_replies_are_lost() {
+    let plan = Plan::new(1).percent(20).only(&[Fault::ReplyLost, Fault::RefusedAfter(503)]);
+    let proxy = FaultProxy::start(registry_tests::s3_server().unwrap(), plan).await.unwrap();
+    for _ in 0..25 {
+        let prefix = format!("run-{:032x}/new", SystemIds.next_id());
+        open(&registry_tests::s3_url(proxy.address(), &prefix)).await;
+    }
+}
