@@ -85,6 +85,10 @@ const AZURE: [&str; 9] = [
 /// | `gs` | `service_account` (a path), `service_account_key` (the JSON itself), `application_credentials` (a path), `bearer_token`, `base_url` | `GOOGLE_…` of the same names, `SERVICE_ACCOUNT` | any of the first four |
 /// | `az`, `azure`, `abfss` | `account_name`, `account_key`, `sas_token`, `bearer_token`, `client_id`, `client_secret`, `tenant_id`, `endpoint`, `use_emulator` | `AZURE_…` of the same names, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`, … | `account_key`; `sas_token`; `bearer_token`; `client_id`, `client_secret` and `tenant_id`; `use_emulator=true` |
 ///
+/// URLs for downloads ([`download_url`](registry_core::RegistryExt::download_url)) are to be had from `s3`, from
+/// `gs` with a `service_account` or `service_account_key`, and from Azure without a `sas_token`; clouds
+/// let them be valid for seven days at most. Large uploads that broke off are resumed on all three.
+///
 /// Not read: AWS profiles and credential files, roles of machines and containers, web identities, Azure
 /// connection strings and managed identities, Google's metadata server and well-known file. Who needs them
 /// builds the store and calls [`open`](crate::open).
@@ -191,6 +195,11 @@ impl Cloud for MicrosoftAzureBuilder {
 
     fn build(self, retry: RetryConfig) -> Result<Self::Store, object_store::Error> {
         MicrosoftAzureBuilder::build(self.with_retry(retry))
+    }
+
+    /// A token that shares access cannot be made to share it further.
+    fn can_sign(&self) -> bool {
+        self.value("sas_token").is_none()
     }
 
     fn has_credentials(&self) -> bool {

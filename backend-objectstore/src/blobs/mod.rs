@@ -51,7 +51,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, GetRange, ObjectStoreExt as _};
+use object_store::{GetOptions, GetRange};
 use registry_core::storage::{
     ArtifactStore, Blob, ByteSource, ByteStream, Progress, StorageError, StorageErrorKind, StoredBlob,
 };
@@ -67,7 +67,7 @@ mod source;
 mod upload;
 
 /// What is larger is read in ranges of this size.
-const RANGE: u64 = 8 * 1024 * 1024;
+const RANGE: u64 = 4 * 1024 * 1024;
 /// How many ranges are under way at once.
 const RANGES_AT_ONCE: usize = 6;
 /// After how long a collector's mark is taken for a dead one's: longer than any request may take.
@@ -75,6 +75,8 @@ const REMOVING_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often, and how long apart, a collector is waited for.
 const WAITS_MAX: u32 = 100;
 const WAIT: Duration = Duration::from_millis(100);
+/// How often a collector tries to make its mark, through the client that never retries.
+const MARKS_MAX: u32 = 5;
 /// How often a blob is sent for one put, if collectors keep removing it.
 const SENT_MAX: u32 = 5;
 
@@ -166,27 +168,25 @@ impl BucketArtifacts {
 
     /// Says that a collector is at a blob. Gives way to another one, unless that is long dead.
     async fn mark(&self, removing: &Path, untouched_since: Timestamp) -> Result<bool, StorageError> {
-        for _ in 0..2 {
-            let body = Bytes::from(format!("{:032x}\n", SystemIds.next_id()));
-            let error = match self.bucket.create(removing, body.clone()).await {
-                Ok(true) => return Ok(true),
-                Ok(false) => None,
-                Err(error) => Some(error),
-            };
-            let found = self.bucket.get(removing).await?;
-            if found.as_ref() == Some(&body) {
+        let body = Bytes::from(format!("{:032x}\n", SystemIds.next_id()));
+        let mut problem = None;
+        for _ in 0..MARKS_MAX {
+            let created = self.bucket.create(removing, body.clone()).await;
+            if let Ok(true) = created {
                 return Ok(true);
             }
-            if let Some(error) = error {
-                return Err(self.bucket.failed("writing", removing, &error));
+            problem = created.err().map(|error| self.bucket.failed("writing", removing, &error));
+            if self.bucket.get(removing).await?.as_ref() == Some(&body) {
+                return Ok(true);
             }
             match self.bucket.head(removing).await? {
                 Some(found) if untouched_since <= written_at_latest(&found) => return Ok(false),
                 // Its grace period is over too.
-                _ => self.bucket.delete(removing).await?,
+                Some(_) => self.bucket.delete(removing).await?,
+                None => SystemClock.sleep(WAIT).await,
             }
         }
-        Ok(false)
+        problem.map_or(Ok(false), Err)
     }
 
     async fn size_and_date(&self, digest: &Digest) -> Result<Option<(u64, Timestamp)>, StorageError> {
@@ -296,7 +296,7 @@ impl ArtifactStore for BucketArtifacts {
                     return Ok(Box::pin(found.into_stream().map_err(move |error| failed(&key, error))));
                 }
                 // One stream of a large object is slower than several ranges at once.
-                (RANGE..size, Some(Task(tokio::spawn(found.bytes()))))
+                (RANGE..size, Some(Task(tokio::spawn(found.into_stream().try_collect::<Vec<Bytes>>()))))
             }
             Some(range) => {
                 let Some(size) = self.stat(&digest).await? else { return Err(missing(&digest)) };
@@ -314,7 +314,10 @@ impl ArtifactStore for BucketArtifacts {
                         // In a task of its own, so that it goes on while what came before is hashed and written.
                         let mut reading = begun.unwrap_or_else(|| {
                             let key = key.clone();
-                            Task(tokio::spawn(async move { store.get_range(&key, piece).await }))
+                            let options = GetOptions { range: Some(piece.into()), ..GetOptions::default() };
+                            Task(tokio::spawn(async move {
+                                store.get_opts(&key, options).await?.into_stream().try_collect().await
+                            }))
                         });
                         match (&mut reading.0).await {
                             Ok(read) => read.map_err(|error| failed(&key, error)),
@@ -323,7 +326,9 @@ impl ArtifactStore for BucketArtifacts {
                     }
                 })
                 .buffered(RANGES_AT_ONCE);
-        // After an error nothing follows.
+        // As they came, not copied into one. After an error nothing follows.
+        let pieces =
+            pieces.map_ok(|pieces| futures_util::stream::iter(pieces.into_iter().map(Ok))).try_flatten();
         Ok(Box::pin(futures_util::stream::try_unfold(Box::pin(pieces), |mut pieces| async move {
             Ok(pieces.try_next().await?.map(|piece| (piece, pieces)))
         })))

@@ -32,6 +32,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -39,7 +40,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt as _, PutPayload};
 use registry_core::storage::{ByteSource, StorageError};
-use registry_core::{Digest, Timestamp};
+use registry_core::{Clock as _, Digest, SystemClock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -49,9 +50,12 @@ use crate::bucket::{Bucket, surely_not_done, written_at_latest};
 use crate::log::not_done;
 
 /// How many parts are under way at once.
-const PARTS_AT_ONCE: usize = 6;
+const PARTS_AT_ONCE: usize = 4;
 /// How many uploads are begun for one put, if others keep ending them.
 const UPLOADS_MAX: u32 = 4;
+/// How often, and how long apart, a record is created: through the client that never retries.
+const CREATIONS_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why an upload went no further.
 enum Halt {
@@ -128,10 +132,12 @@ enum Target<'a> {
     ById(&'a Arc<dyn MultipartStore>, &'a Path, &'a mut Noted),
 }
 
-type Sending = BoxFuture<'static, object_store::Result<(u64, Option<PartId>)>>;
-
 impl Target<'_> {
-    fn send(&mut self, part: u64, payload: PutPayload) -> Sending {
+    fn send(
+        &mut self,
+        part: u64,
+        payload: PutPayload,
+    ) -> BoxFuture<'static, object_store::Result<(u64, Option<PartId>)>> {
         match self {
             Target::Plain(upload) => {
                 let sending = upload.put_part(payload);
@@ -165,46 +171,65 @@ impl Drop for Plain {
     }
 }
 
-/// Reads, checks and sends parts; several are under way at once, while the next is being read.
-async fn send_missing(
-    source: &dyn ByteSource,
-    hashed: &Hashed,
-    missing: &[u64],
-    mut target: Target<'_>,
-    told: &Told<'_>,
-) -> Result<(), Halt> {
-    let length = |part: u64| hashed.range(part).end - hashed.range(part).start;
-    let to_send: u64 = missing.iter().map(|part| length(*part)).sum();
-    let mut there = hashed.blob.size.saturating_sub(to_send);
-    let mut reading = Parts::new(source, hashed);
-    // Tasks of their own, so that they go on while this one reads and hashes. Aborted when it is dropped.
-    let mut sending: JoinSet<object_store::Result<(u64, Option<PartId>)>> = JoinSet::new();
-    let mut missing = missing.iter();
-    loop {
-        let next = match missing.next() {
-            Some(part) => {
-                let pieces = reading.read(*part).await.map_err(Halt::Source)?;
-                let payload: PutPayload = pieces.into_iter().collect();
-                Some(target.send(*part, payload))
-            }
-            None => None,
-        };
-        let at_most = if next.is_some() { PARTS_AT_ONCE - 1 } else { 0 };
-        while let Some(done) = match at_most < sending.len() {
-            true => sending.join_next().await,
-            false => sending.try_join_next(),
+type Tasks = JoinSet<object_store::Result<(u64, Option<PartId>)>>;
+
+/// The parts under way.
+struct UnderWay<'a> {
+    target: Target<'a>,
+    hashed: &'a Hashed,
+    told: &'a Told<'a>,
+    /// Tasks of their own, so that they go on while the next part is read and hashed.
+    sending: Tasks,
+    /// How many bytes have arrived.
+    there: u64,
+}
+
+impl UnderWay<'_> {
+    /// Waits until at most so many are under way.
+    async fn wait(&mut self, at_most: usize) -> Result<(), Halt> {
+        while let Some(done) = match at_most < self.sending.len() {
+            true => self.sending.join_next().await,
+            false => self.sending.try_join_next(),
         } {
             let done = done.map_err(|error| object_store::Error::JoinError { source: error });
             let (part, id) = done.flatten().map_err(Halt::Store)?;
-            target.arrived(part, id);
-            there = there.saturating_add(length(part));
-            told.tell(there);
+            self.target.arrived(part, id);
+            let range = self.hashed.range(part);
+            self.there = self.there.saturating_add(range.end - range.start);
+            self.told.tell(self.there);
         }
-        match next {
-            Some(next) => drop(sending.spawn(next)),
-            None => return Ok(()),
-        }
+        Ok(())
     }
+
+    /// Reads, checks and sends parts.
+    async fn send(&mut self, source: &dyn ByteSource, missing: &[u64]) -> Result<(), Halt> {
+        let mut reading = Parts::new(source, self.hashed);
+        for part in missing {
+            let pieces = reading.read(*part).await.map_err(Halt::Source)?;
+            self.wait(PARTS_AT_ONCE - 1).await?;
+            self.sending.spawn(self.target.send(*part, pieces.into_iter().collect()));
+        }
+        self.wait(0).await
+    }
+}
+
+/// Sends what is missing, several parts at once.
+async fn send_missing<'a>(
+    source: &dyn ByteSource,
+    hashed: &'a Hashed,
+    missing: &[u64],
+    target: Target<'a>,
+    told: &'a Told<'a>,
+) -> Result<(), Halt> {
+    let lengths = missing.iter().map(|part| hashed.range(*part)).map(|range| range.end - range.start);
+    let there = hashed.blob.size.saturating_sub(lengths.sum());
+    let mut under_way = UnderWay { target, hashed, told, sending: JoinSet::new(), there };
+    let sent = under_way.send(source, missing).await;
+    // After a failure too: what arrives then is noted, and nothing arrives after an abort.
+    while !under_way.sending.is_empty() {
+        let _ = under_way.wait(0).await;
+    }
+    sent
 }
 
 impl BucketArtifacts {
@@ -340,26 +365,29 @@ impl BucketArtifacts {
         }
         let upload = store.create_multipart(&key).await.map_err(|error| failed(&error))?;
         let record = Record { upload, part_size: hashed.part_size(), parts: BTreeMap::new() };
-        let created = self.bucket.create(&record_key, record.encoded()).await;
-        if let Ok(true) = created {
-            return Ok(record);
+        let created = self.create_record(&record_key, &record).await;
+        if !matches!(&created, Ok(kept) if kept.upload == record.upload) {
+            let _ = store.abort_multipart(&key, &record.upload).await;
         }
-        // Another was faster, or the reply was lost.
-        match (self.recorded(digest).await, created) {
-            (Ok(Some(found)), _) if found == record => Ok(record),
-            (Ok(Some(found)), _) if found.part_size == record.part_size => {
-                let _ = store.abort_multipart(&key, &record.upload).await;
-                Ok(found)
+        created
+    }
+
+    /// Creates a record if there is none. Gives the one that is there then.
+    async fn create_record(&self, key: &Path, record: &Record) -> Result<Record, StorageError> {
+        let mut problem = not_done(format!("the upload record {key} comes and goes"));
+        for _ in 0..CREATIONS_MAX {
+            match self.bucket.create(key, record.encoded()).await {
+                Ok(true) => return Ok(record.clone()),
+                Ok(false) => {}
+                Err(error) => problem = self.bucket.failed("writing", key, &error),
             }
-            (found, created) => {
-                let _ = store.abort_multipart(&key, &record.upload).await;
-                found?;
-                match created {
-                    Err(error) => Err(failed(&error)),
-                    Ok(_) => Err(not_done(format!("the upload record of the blob {digest} comes and goes"))),
-                }
+            // Another was faster, or the reply was lost.
+            match self.bucket.get(key).await?.as_deref().map(Record::decoded) {
+                Some(Some(found)) if found.part_size == record.part_size => return Ok(found),
+                _ => SystemClock.sleep(PAUSE).await,
             }
         }
+        Err(problem)
     }
 
     /// Gives up the uploads to which nothing was added since an instant.
