@@ -220,7 +220,7 @@ fn lists_in_order(store: &str) -> bool {
 /// Whether an error tells that the request did nothing and never will: it was not sent, or the server
 /// refused it. A time-out, a broken connection and a server's own failure do not tell; nor does a server
 /// that is too busy, for some answer so after having acted.
-fn surely_not_done(error: &object_store::Error) -> bool {
+pub(crate) fn surely_not_done(error: &object_store::Error) -> bool {
     match error {
         object_store::Error::Generic { .. } => {}
         object_store::Error::NotFound { .. }

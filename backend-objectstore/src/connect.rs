@@ -23,6 +23,8 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
+use object_store::signer::Signer;
 use object_store::{ObjectStore, RetryConfig};
 use registry_core::{Connector, Engine, Error, Location, Registry};
 
@@ -83,6 +85,10 @@ const AZURE: [&str; 9] = [
 /// | `gs` | `service_account` (a path), `service_account_key` (the JSON itself), `application_credentials` (a path), `bearer_token`, `base_url` | `GOOGLE_…` of the same names, `SERVICE_ACCOUNT` | any of the first four |
 /// | `az`, `azure`, `abfss` | `account_name`, `account_key`, `sas_token`, `bearer_token`, `client_id`, `client_secret`, `tenant_id`, `endpoint`, `use_emulator` | `AZURE_…` of the same names, `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCOUNT_KEY`, … | `account_key`; `sas_token`; `bearer_token`; `client_id`, `client_secret` and `tenant_id`; `use_emulator=true` |
 ///
+/// URLs for downloads ([`download_url`](registry_core::RegistryExt::download_url)) are to be had from `s3`, from
+/// `gs` with a `service_account` or `service_account_key`, and from Azure without a `sas_token`; clouds
+/// let them be valid for seven days at most. Large uploads that broke off are resumed on all three.
+///
 /// Not read: AWS profiles and credential files, roles of machines and containers, web identities, Azure
 /// connection strings and managed identities, Google's metadata server and well-known file. Who needs them
 /// builds the store and calls [`open`](crate::open).
@@ -93,6 +99,9 @@ pub struct BucketConnector;
 struct Opened {
     store: Arc<dyn ObjectStore>,
     once: Arc<dyn ObjectStore>,
+    /// The first of them again, by what else it can do.
+    multipart: Option<Arc<dyn MultipartStore>>,
+    signer: Option<Arc<dyn Signer>>,
     secrets: Secrets,
 }
 
@@ -104,9 +113,14 @@ fn retries(most: usize) -> RetryConfig {
 /// A cloud's builder, as far as the clouds are alike.
 trait Cloud: Clone {
     type Key: FromStr;
+    type Store: ObjectStore + MultipartStore + Signer;
     fn set(self, key: Self::Key, value: &str) -> Self;
     fn value(&self, key: &str) -> Option<String>;
-    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error>;
+    fn build(self, retry: RetryConfig) -> Result<Self::Store, object_store::Error>;
+    /// Whether URLs can be signed with what was given, without asking anybody who was not named.
+    fn can_sign(&self) -> bool {
+        true
+    }
     /// The names of the values that must not be shown.
     const SECRETS: &'static [&'static str];
     /// The groups of values, one of which must be there as a whole.
@@ -134,6 +148,7 @@ trait Cloud: Clone {
 
 impl Cloud for AmazonS3Builder {
     type Key = AmazonS3ConfigKey;
+    type Store = object_store::aws::AmazonS3;
     const SECRETS: &'static [&'static str] = &["secret_access_key", "session_token"];
     const CREDENTIALS: &'static [&'static [&'static str]] = &[&["access_key_id", "secret_access_key"]];
 
@@ -145,15 +160,16 @@ impl Cloud for AmazonS3Builder {
         self.get_config_value(&key.parse().ok()?)
     }
 
-    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    fn build(self, retry: RetryConfig) -> Result<Self::Store, object_store::Error> {
         // Whatever the environment says: without conditional writes there is no registry.
         let built = self.with_conditional_put(S3ConditionalPut::ETagMatch).with_retry(retry);
-        Ok(Arc::new(AmazonS3Builder::build(built)?))
+        AmazonS3Builder::build(built)
     }
 }
 
 impl Cloud for GoogleCloudStorageBuilder {
     type Key = GoogleConfigKey;
+    type Store = object_store::gcp::GoogleCloudStorage;
     const SECRETS: &'static [&'static str] = &["service_account_key", "bearer_token"];
     const CREDENTIALS: &'static [&'static [&'static str]] =
         &[&["service_account"], &["service_account_key"], &["application_credentials"], &["bearer_token"]];
@@ -166,13 +182,19 @@ impl Cloud for GoogleCloudStorageBuilder {
         self.get_config_value(&key.parse().ok()?)
     }
 
-    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-        Ok(Arc::new(GoogleCloudStorageBuilder::build(self.with_retry(retry))?))
+    fn build(self, retry: RetryConfig) -> Result<Self::Store, object_store::Error> {
+        GoogleCloudStorageBuilder::build(self.with_retry(retry))
+    }
+
+    /// With a token alone the client would ask the machine's metadata address who it is.
+    fn can_sign(&self) -> bool {
+        ["service_account", "service_account_key"].iter().any(|name| self.value(name).is_some())
     }
 }
 
 impl Cloud for MicrosoftAzureBuilder {
     type Key = AzureConfigKey;
+    type Store = object_store::azure::MicrosoftAzure;
     const SECRETS: &'static [&'static str] = &["account_key", "sas_token", "bearer_token", "client_secret"];
     const CREDENTIALS: &'static [&'static [&'static str]] =
         &[&["account_key"], &["sas_token"], &["bearer_token"], &["client_id", "client_secret", "tenant_id"]];
@@ -185,8 +207,13 @@ impl Cloud for MicrosoftAzureBuilder {
         self.get_config_value(&key.parse().ok()?)
     }
 
-    fn build(self, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-        Ok(Arc::new(MicrosoftAzureBuilder::build(self.with_retry(retry))?))
+    fn build(self, retry: RetryConfig) -> Result<Self::Store, object_store::Error> {
+        MicrosoftAzureBuilder::build(self.with_retry(retry))
+    }
+
+    /// A token that shares access cannot be made to share it further.
+    fn can_sign(&self) -> bool {
+        self.value("sas_token").is_none()
     }
 
     /// By itself the client prefers the identity of a pod or a token from the environment to a key that it was
@@ -234,15 +261,17 @@ fn cloud<C: Cloud>(mut builder: C, location: &mut Location, known: &[&str]) -> R
     }
     let secrets = Secrets::new(C::SECRETS.iter().filter_map(|name| builder.value(name)));
     let refused = |error: &dyn Display| location.error(secrets.blotted(&error.to_string()));
-    let store = builder.clone().build(retries(6)).map_err(|error| refused(&error))?;
-    let once = builder.build(retries(0)).map_err(|error| refused(&error))?;
-    Ok(Opened { store, once, secrets })
+    let signs = builder.can_sign();
+    let store = Arc::new(builder.clone().build(retries(6)).map_err(|error| refused(&error))?);
+    let once = Arc::new(builder.build(retries(0)).map_err(|error| refused(&error))?);
+    let (multipart, signer) = (Arc::clone(&store) as _, signs.then(|| Arc::clone(&store) as _));
+    Ok(Opened { store, once, multipart: Some(multipart), signer, secrets })
 }
 
 /// The same store for both.
 fn plain(store: impl ObjectStore) -> Opened {
     let store: Arc<dyn ObjectStore> = Arc::new(store);
-    Opened { once: Arc::clone(&store), store, secrets: Secrets::default() }
+    Opened { once: Arc::clone(&store), store, multipart: None, signer: None, secrets: Secrets::default() }
 }
 
 /// Takes `//<bucket>/<prefix>` apart.
@@ -327,8 +356,14 @@ impl Connector for BucketConnector {
             }
             other => return Err(location.error(format!("`{other}` is not a scheme of buckets"))),
         };
-        let Opened { store, once, secrets } = opened;
-        let (log, artifacts) = options.open_with(store, once, &prefix, secrets).await?;
+        let Opened { store, once, multipart, signer, secrets } = opened;
+        let (log, mut artifacts) = options.open_with(store, once, &prefix, secrets).await?;
+        if let Some(multipart) = multipart {
+            artifacts = artifacts.resuming(multipart);
+        }
+        if let Some(signer) = signer {
+            artifacts = artifacts.signing(signer);
+        }
         Ok(Arc::new(Engine::new(Arc::new(log), Arc::new(artifacts))))
     }
 }

@@ -31,6 +31,7 @@
 //! <prefix>/blobs/sha256/<2 hex>/<62 hex>                  bytes, named by their SHA-256
 //! <prefix>/blobs/touched/<64 hex>                         its date says when known bytes were put again
 //! <prefix>/blobs/removing/<64 hex>                        a collector is at it
+//! <prefix>/blobs/uploads/<64 hex>                         which parts of an unfinished upload are there
 //! <prefix>/probe/<32 hex>                                 exists while a new registry tests the store
 //! ```
 
@@ -202,6 +203,14 @@ impl Keys {
 
     pub(crate) fn touched(&self, digest: &Digest) -> Path {
         self.below(&format!("blobs/touched/{}", digest.hex()))
+    }
+
+    pub(crate) fn uploads(&self) -> Path {
+        self.below("blobs/uploads")
+    }
+
+    pub(crate) fn upload(&self, digest: &Digest) -> Path {
+        self.below(&format!("blobs/uploads/{}", digest.hex()))
     }
 
     pub(crate) fn removing(&self, digest: &Digest) -> Path {

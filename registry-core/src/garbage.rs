@@ -48,6 +48,9 @@ pub struct Garbage {
     pub needed: u64,
     /// How many blobs nobody names but which are too young.
     pub spared: u64,
+    /// How many uploads were given up that broke off before the grace period. None in a dry run, which does
+    /// not look for them.
+    pub uploads: u64,
 }
 
 impl Garbage {
@@ -91,9 +94,13 @@ pub(crate) async fn collect<R: Registry + ?Sized>(
             }
         }
         if page.len() < PAGE {
-            return Ok(garbage);
+            break;
         }
     }
+    if !options.dry_run {
+        garbage.uploads = registry.artifacts().remove_abandoned(cutoff).await?;
+    }
+    Ok(garbage)
 }
 
 /// Everything that a version names which is not deleted, or not yet for long enough.

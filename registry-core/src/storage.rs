@@ -27,6 +27,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -233,6 +234,25 @@ pub trait ArtifactStore: Send + Sync + 'static {
 
     /// Removes a blob if it was last put before `untouched_since`. Says whether it is gone.
     async fn remove(&self, digest: &Digest, untouched_since: Timestamp) -> Result<bool, StorageError>;
+
+    /// A URL from which whoever holds it can download a blob directly until `valid_for` is over; whether the
+    /// blob is there is not looked up. `None` if the store has no such URLs. What is downloaded so does not
+    /// pass through core, and is verified by nobody but the one who downloads it.
+    ///
+    /// The URL holds a signature: treat it as a secret.
+    async fn download_url(
+        &self,
+        _digest: &Digest,
+        _valid_for: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        Ok(None)
+    }
+
+    /// Gives up uploads that broke off and to which nothing was added since an instant, and says how
+    /// many. A store in which nothing is left behind has none.
+    async fn remove_abandoned(&self, _untouched_since: Timestamp) -> Result<u64, StorageError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -259,6 +279,18 @@ impl<A: ArtifactStore + ?Sized> ArtifactStore for std::sync::Arc<A> {
 
     async fn remove(&self, digest: &Digest, untouched_since: Timestamp) -> Result<bool, StorageError> {
         (**self).remove(digest, untouched_since).await
+    }
+
+    async fn download_url(
+        &self,
+        digest: &Digest,
+        valid_for: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        (**self).download_url(digest, valid_for).await
+    }
+
+    async fn remove_abandoned(&self, untouched_since: Timestamp) -> Result<u64, StorageError> {
+        (**self).remove_abandoned(untouched_since).await
     }
 }
 

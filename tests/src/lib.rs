@@ -1,5 +1,7 @@
 //! Tests and benchmarks that cross crates and processes. What they share is here.
 
+pub mod fault_proxy;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,5 +38,26 @@ pub async fn into_production(
 
 /// Opens a registry by URL, with all backends there are.
 pub async fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
-    registry_core::Connectors::new().with(backend_local::SqliteConnector).open(url).await
+    let connectors = registry_core::Connectors::new()
+        .with(backend_local::SqliteConnector)
+        .with(backend_objectstore::BucketConnector);
+    connectors.open(url).await
+}
+
+/// Where the S3 server of the tests is, which `cargo xtask test` starts. It must be on this machine.
+pub fn s3_server() -> Result<std::net::SocketAddr, String> {
+    let found = std::env::var("REGISTRY_TEST_S3").unwrap_or_default();
+    match found.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse::<u16>().ok()) {
+        Some(port) => Ok((std::net::Ipv4Addr::LOCALHOST, port).into()),
+        None => Err("no S3 server on this machine: run `cargo xtask test`, which starts one".to_owned()),
+    }
+}
+
+/// The URL of a registry in the bucket of the tests, at the server or at a proxy before it. The credentials
+/// are made up: that server believes anybody.
+pub fn s3_url(endpoint: std::net::SocketAddr, prefix: &str) -> String {
+    format!(
+        "s3://registry-test/{prefix}?endpoint=http://{endpoint}&allow_http=true&region=us-east-1\
+        &access_key_id=made-up-key&secret_access_key=made-up-secret"
+    )
 }
