@@ -287,8 +287,25 @@ fn bucket_and_prefix(location: &Location) -> Result<(String, String), Error> {
 
 fn open_s3(location: &mut Location) -> Result<(Opened, String), Error> {
     let (bucket, prefix) = bucket_and_prefix(location)?;
-    let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-    Ok((cloud(builder, location, &S3)?, prefix))
+    // A session's token goes with the keys of that session and with no others.
+    let builder = if location.options.contains_key("access_key_id") {
+        s3_from_env_without_token()
+    } else {
+        AmazonS3Builder::from_env()
+    };
+    Ok((cloud(builder.with_bucket_name(bucket), location, &S3)?, prefix))
+}
+
+fn s3_from_env_without_token() -> AmazonS3Builder {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?.to_ascii_lowercase();
+        Some((name, value.into_string().ok()?))
+    });
+    variables
+        .filter(|(name, _)| name.starts_with("aws_"))
+        .filter_map(|(name, value)| Some((name.parse::<AmazonS3ConfigKey>().ok()?, value)))
+        .filter(|(key, _)| *key != AmazonS3ConfigKey::Token)
+        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
 fn open_gcs(location: &mut Location) -> Result<(Opened, String), Error> {

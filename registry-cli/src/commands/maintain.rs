@@ -164,6 +164,8 @@ struct Collected {
     needed: u64,
     /// How many are not, but are too young.
     spared: u64,
+    /// How many uploads that broke off were given up; a rehearsal does not look.
+    uploads: u64,
     /// The digests of those removed.
     digests: Vec<Digest>,
 }
@@ -179,6 +181,7 @@ impl Gc {
             bytes: garbage.bytes(),
             needed: garbage.needed,
             spared: garbage.spared,
+            uploads: garbage.uploads,
             digests: garbage.removed.iter().map(|blob| blob.digest).collect(),
         };
         if session.out.json {
@@ -191,7 +194,14 @@ impl Gc {
             words::bytes(collected.bytes),
             collected.needed,
             collected.spared
-        ))
+        ))?;
+        match collected.uploads {
+            0 => Ok(()),
+            given_up => {
+                let uploads = words::count(given_up, "upload", "uploads");
+                session.out.line(format!("gave up {uploads} that broke off"))
+            }
+        }
     }
 }
 
