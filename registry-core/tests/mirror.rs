@@ -1,7 +1,7 @@
 //! A registry that shares its models with another system, over a system that is a few maps in memory: what
 //! others do there is seen, shown, adopted under their name, and never gets around the record.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -20,8 +20,6 @@ use super::shown::{ShownModel, ShownVersion, from_native, is_users};
 /// The keys, among a version's further metadata, of what MLflow says of it.
 pub(crate) const SOURCE: &str = "mlflow.source";
 pub(crate) const RUN: &str = "mlflow.run_id";
-/// Whether the run behind an adopted version was deleted, and with it, sooner or later, its files.
-pub(crate) const RUN_DELETED: &str = "mlflow.run_deleted";
 
 /// What stands behind a version.
 #[derive(Debug, Clone, Default, PartialEq)]

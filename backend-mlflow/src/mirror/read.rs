@@ -208,6 +208,8 @@ impl MlflowMirror {
     pub(super) async fn look(&self, model: &ModelName, state: &ModelState) -> Result<Drift, StorageError> {
         let state = Arc::new(state.clone());
         self.remember(model, &state);
+        // What was seen before is not what is shown now, whatever comes of this.
+        drop(self.just_seen(model));
         let snapshot = self.see(model, &state).await?;
         let seen = self.compare(model, &state, snapshot.clone()).await?;
         let unfinished = seen.unfinished();

@@ -3,26 +3,8 @@
 
 use bytes::Bytes;
 use reqwest::{Method, Url};
-use serde::Deserialize;
 
 use super::{Kind, Repeat, RestError, Server};
-
-/// An entry of a folder.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Entry {
-    /// Without the folder.
-    pub(crate) path: String,
-    #[serde(default)]
-    pub(crate) is_dir: bool,
-    #[serde(default)]
-    pub(crate) file_size: u64,
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    #[serde(default)]
-    files: Vec<Entry>,
-}
 
 impl Server {
     /// The address of a file below the proxy's root.
@@ -50,16 +32,5 @@ impl Server {
                 _ => Err(error),
             },
         }
-    }
-
-    /// What lies directly in a folder; nothing if it is not there.
-    pub(crate) async fn artifact_folder(&self, path: &str) -> Result<Vec<Entry>, RestError> {
-        let root = format!("{}/api/2.0/mlflow-artifacts/artifacts", self.base());
-        let url = Url::parse_with_params(&root, [("path", path)])
-            .map_err(|error| RestError::new(Kind::Invalid, error.to_string()))?;
-        let body = self.send_to(Method::GET, url, None, Repeat::Freely).await?;
-        let listing: Listing = serde_json::from_slice(&body)
-            .map_err(|error| RestError::new(Kind::Server(200), format!("no listing of files: {error}")))?;
-        Ok(listing.files)
     }
 }

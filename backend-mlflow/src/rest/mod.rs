@@ -35,7 +35,6 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
-pub(crate) use artifacts::Entry;
 pub(crate) use error::{Kind, RestError, Secrets};
 pub(crate) use models::{ModelVersion, RegisteredModel};
 pub(crate) use types::{Experiment, Pair, Run};

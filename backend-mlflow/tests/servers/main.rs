@@ -12,4 +12,5 @@ mod common;
 mod exam;
 mod log;
 mod processes;
+mod shared;
 mod wire;

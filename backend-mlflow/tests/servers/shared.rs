@@ -1,0 +1,352 @@
+//! A server that others use too: what they did before the registry came, what they do past it, and what they
+//! see of it. Others are plain requests here, the same that MLflow's own client sends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backend_mlflow::{MlflowLog, MlflowMirror};
+use futures_util::future::join_all;
+use registry_core::mirror::Mirrored;
+use registry_core::storage::CommitLog as _;
+use registry_core::{
+    By, Content, Engine, Event, Key, MemoryArtifacts, Metric, ModelName, PromoteOptions, Registration,
+    Registry, RegistryExt as _, Revision, Selector, Stage, StreamKind, Version,
+};
+use serde_json::{Value, json};
+
+use crate::common::OnMlflow;
+
+type Shared = Mirrored<Engine<MlflowLog, MemoryArtifacts>, MlflowMirror>;
+
+/// A registry that shares a server, and those it shares it with.
+struct World {
+    on: OnMlflow,
+    bytes: Arc<MemoryArtifacts>,
+    client: reqwest::Client,
+}
+
+fn v(version: &str) -> Version {
+    version.parse().unwrap()
+}
+
+fn fraud() -> ModelName {
+    "fraud".parse().unwrap()
+}
+
+fn alice() -> By {
+    By::new("alice".parse().unwrap())
+}
+
+impl World {
+    fn new(variable: &'static str) -> Self {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        World { on: OnMlflow::new(variable), bytes: Arc::default(), client }
+    }
+
+    fn prefix(&self) -> String {
+        format!("{}-", self.on.registry)
+    }
+
+    /// The model's name as others know it.
+    fn name(&self) -> String {
+        format!("{}fraud", self.prefix())
+    }
+
+    /// As another process would open it.
+    fn open(&self) -> Shared {
+        let log = Arc::new(self.on.log());
+        let mirror = MlflowMirror::new(Arc::clone(&log)).unwrap().with_prefix(&self.prefix());
+        Mirrored::new(Arc::new(Engine::new(log, Arc::clone(&self.bytes))), Arc::new(mirror))
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
+        let url = format!("{}/api/2.0/mlflow/{path}", self.on.address);
+        let request = self.client.request(method.clone(), url).header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{method} {path} {body}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        self.send(reqwest::Method::POST, path, body).await
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Value {
+        let url = format!("{}/api/2.0/mlflow/{path}", self.on.address);
+        let url = reqwest::Url::parse_with_params(&url, query).unwrap();
+        serde_json::from_str(&self.client.get(url).send().await.unwrap().text().await.unwrap()).unwrap()
+    }
+
+    /// Somebody logs a run and registers a version of it, as they always did.
+    async fn they_register(&self, accuracy: f64) -> u64 {
+        let experiment = format!("{}-training", self.on.registry);
+        let found = self.get("experiments/get-by-name", &[("experiment_name", &experiment)]).await;
+        let id = match found["experiment"]["experiment_id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => {
+                let made = self.post("experiments/create", json!({"name": experiment})).await;
+                let known = self.get("registered-models/get", &[("name", &self.name())]).await;
+                if known["registered_model"].is_null() {
+                    self.post("registered-models/create", json!({"name": self.name()})).await;
+                }
+                made["experiment_id"].as_str().unwrap().to_owned()
+            }
+        };
+        let tags = json!([{"key": "mlflow.user", "value": "pat"}]);
+        let run = self.post("runs/create", json!({"experiment_id": id, "start_time": 1, "tags": tags})).await;
+        let (run_id, uri) =
+            (run["run"]["info"]["run_id"].clone(), run["run"]["info"]["artifact_uri"].clone());
+        let metrics = json!([{"key": "accuracy", "value": accuracy, "timestamp": 1, "step": 0}]);
+        let params = json!([{"key": "max_depth", "value": "6"}]);
+        self.post("runs/log-batch", json!({"run_id": run_id, "metrics": metrics, "params": params})).await;
+        let source = format!("{}/model", uri.as_str().unwrap());
+        let body = json!({"name": self.name(), "source": source, "run_id": run_id});
+        let made = self.post("model-versions/create", body).await;
+        made["model_version"]["version"].as_str().unwrap().parse().unwrap()
+    }
+
+    async fn they_point(&self, alias: &str, number: u64) {
+        let body = json!({"name": self.name(), "alias": alias, "version": number.to_string()});
+        self.post("registered-models/alias", body).await;
+    }
+
+    async fn they_stage(&self, number: u64, stage: &str) {
+        let body = json!({
+            "name": self.name(), "version": number.to_string(), "stage": stage,
+            "archive_existing_versions": stage == "Production",
+        });
+        self.post("model-versions/transition-stage", body).await;
+    }
+
+    /// What MLflow shows to be in production: the number under the alias, and the numbers in the native stage.
+    async fn shown_in_production(&self) -> (Option<u64>, Vec<u64>) {
+        let model = self.get("registered-models/get", &[("name", &self.name())]).await;
+        let number = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
+        let none = Vec::new();
+        let aliases = model["registered_model"]["aliases"].as_array().unwrap_or(&none);
+        let alias = aliases.iter().find(|alias| alias["alias"] == "production");
+        let filter = format!("name='{}'", self.name());
+        let versions = self.get("model-versions/search", &[("filter", &filter)]).await;
+        let versions = versions["model_versions"].as_array().cloned().unwrap_or_default();
+        let native = versions.iter().filter(|version| version["current_stage"] == "Production");
+        (
+            alias.map(|alias| number(&alias["version"])),
+            native.map(|version| number(&version["version"])).collect(),
+        )
+    }
+}
+
+/// The number of a version in MLflow.
+async fn number(world: &World, version: &str) -> u64 {
+    let filter = format!("name='{}'", world.name());
+    let versions = world.get("model-versions/search", &[("filter", &filter)]).await;
+    let tagged = |found: &&Value| {
+        let tags = found["tags"].as_array().cloned().unwrap_or_default();
+        tags.iter().any(|tag| tag["key"] == "model-registry.version" && tag["value"] == version)
+    };
+    let found = versions["model_versions"].as_array().unwrap().iter().find(tagged).unwrap().clone();
+    found["version"].as_str().unwrap().parse().unwrap()
+}
+
+async fn strangers_are_shown(variable: &'static str) {
+    let world = World::new(variable);
+    for accuracy in [0.8, 0.9, 0.85] {
+        world.they_register(accuracy).await;
+    }
+    world.they_point("production", 2).await;
+    world.they_point("champion", 3).await;
+    let registry = world.open();
+    assert_eq!(registry.models(None, 10).await.unwrap(), [fraud()]);
+    let found = registry.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
+    assert_eq!(found.version, v("2.0.0"));
+    let accuracy: Key = "accuracy".parse().unwrap();
+    assert_eq!(found.content.metrics[&accuracy], Metric::new(0.9).unwrap());
+    assert_eq!(found.content.metadata.hyperparameters["max_depth"], 6);
+    assert_eq!(found.content.metadata.owner.as_ref().unwrap().as_str(), "pat");
+    assert_eq!(found.registered.actor.as_str(), "pat");
+    let champion = registry.get(&fraud(), &"champion".parse().unwrap()).await.unwrap();
+    assert_eq!(champion.version, v("3.0.0"));
+    let state = registry.model(&fraud()).await.unwrap();
+    assert_eq!(state.versions().count(), 3);
+    assert_eq!(state.production, Some(v("2.0.0")));
+    // Nothing of ours is on the server.
+    assert!(world.on.log().streams(StreamKind::Model, None, None, 10).await.unwrap().is_empty());
+
+    // The first governed write adopts what is there.
+    registry
+        .promote(&alice(), &fraud(), &v("3.0.0"), Stage::Staging, PromoteOptions::default())
+        .await
+        .unwrap();
+    registry
+        .promote(&alice(), &fraud(), &v("3.0.0"), Stage::Production, PromoteOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(world.shown_in_production().await, (Some(3), vec![3]));
+    let rolled_back = registry.rollback(&alice(), &fraud(), None, true).await.unwrap();
+    assert_eq!(rolled_back.to, v("2.0.0"));
+    assert_eq!(world.shown_in_production().await, (Some(2), vec![2]));
+    let log = registry.log(&fraud(), Revision::FIRST, 100).await.unwrap();
+    assert_eq!(log[0].commit.actor.as_str(), "mlflow");
+    assert!(registry.verify(&fraud(), Default::default()).await.unwrap().is_sound());
+}
+
+/// What others do, one after the other, each between two writes of ours.
+async fn each_change_of_others_is_seen_and_adopted(variable: &'static str) {
+    let world = World::new(variable);
+    let registry = world.open();
+    for version in ["1.0.0", "1.1.0", "2.0.0"] {
+        let registration = Registration::new(v(version), Content::default());
+        registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+        registry
+            .promote(&alice(), &fraud(), &v(version), Stage::Staging, PromoteOptions::default())
+            .await
+            .unwrap();
+    }
+    registry
+        .promote(&alice(), &fraud(), &v("1.0.0"), Stage::Production, PromoteOptions::default())
+        .await
+        .unwrap();
+    let one = number(&world, "v1.0.0").await;
+    let two = number(&world, "v1.1.0").await;
+    let three = number(&world, "v2.0.0").await;
+    assert_eq!(world.shown_in_production().await, (Some(one), vec![one]));
+    let name = || world.name();
+    let of = |number: u64| json!({"name": name(), "version": number.to_string()});
+    let with = |mut body: Value, more: Value| {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let delete = reqwest::Method::DELETE;
+    let patch = reqwest::Method::PATCH;
+    let mut seen = 0;
+    for step in 0..12 {
+        match step {
+            0 => world.they_point("production", two).await,
+            1 => world.they_stage(three, "Production").await,
+            2 => world.they_point("champion", one).await,
+            3 => world.they_point("champion", two).await,
+            4 => {
+                let body = json!({"name": name(), "alias": "champion"});
+                world.send(delete.clone(), "registered-models/alias", body).await;
+            }
+            5 => drop(world.they_register(0.7).await),
+            6 => {
+                let tag = with(of(one), json!({"key": "reviewed", "value": "yes"}));
+                world.post("model-versions/set-tag", tag).await;
+            }
+            7 => {
+                let tag = with(of(one), json!({"key": "reviewed"}));
+                world.send(delete.clone(), "model-versions/delete-tag", tag).await;
+            }
+            8 => {
+                let body = json!({"name": name(), "key": "team", "value": "risk"});
+                world.post("registered-models/set-tag", body).await;
+            }
+            9 => {
+                let body = json!({"name": name(), "description": "Card fraud"});
+                world.send(patch.clone(), "registered-models/update", body).await;
+            }
+            10 => {
+                let body = with(of(two), json!({"description": "the second"}));
+                world.send(patch.clone(), "model-versions/update", body).await;
+            }
+            _ => {
+                world.send(delete.clone(), "model-versions/delete", of(one)).await;
+            }
+        }
+        // Another process sees it, without writing.
+        let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+        assert!(!drift.changes().is_empty(), "step {step} is not seen");
+        // The next write adopts it.
+        let text = format!("after step {step}").parse().unwrap();
+        registry.describe(&alice(), &fraud(), Some(&v("2.0.0")), Some(text)).await.unwrap();
+        let drift = registry.drift(&fraud()).await.unwrap().unwrap();
+        assert!(drift.changes().is_empty(), "step {step}: {:?}", drift.changes());
+        assert!(drift.unfinished().is_empty(), "step {step}: {:?}", drift.unfinished());
+        let log = registry.log(&fraud(), Revision::FIRST, 1_000).await.unwrap();
+        let adopted = log
+            .iter()
+            .filter(|found| found.commit.events.iter().all(|event| matches!(event, Event::Adopted(_))));
+        let adopted = adopted.count();
+        assert_eq!(adopted, seen + 1, "step {step}");
+        seen = adopted;
+        let state = registry.model(&fraud()).await.unwrap();
+        let in_production = match state.production.as_ref().map(ToString::to_string).as_deref() {
+            Some("v1.1.0") => Some(two),
+            Some("v2.0.0") => Some(three),
+            Some(other) => panic!("{other}"),
+            None => None,
+        };
+        let native: Vec<u64> = in_production.into_iter().collect();
+        assert_eq!(world.shown_in_production().await, (in_production, native), "step {step}");
+    }
+    let state = registry.model(&fraud()).await.unwrap();
+    assert_eq!(state.production, Some(v("2.0.0")));
+    assert!(state.version(&v("1.0.0")).unwrap().deleted.is_some());
+    assert_eq!(state.description.as_ref().unwrap().as_str(), "Card fraud");
+    assert_eq!(state.tags.len(), 1);
+    assert_eq!(state.version_count, 4);
+    assert!(registry.verify(&fraud(), Default::default()).await.unwrap().is_sound());
+}
+
+/// Racers that promote different versions: one is in production, in the log, under the alias and in the
+/// native stage, however the requests cross each other.
+async fn racers_end_with_one_in_production(variable: &'static str, racers: usize, rounds: usize) {
+    let world = World::new(variable);
+    let registry = world.open();
+    let versions: Vec<Version> = (1..=racers as u64).map(|major| Version::new(major, 0, 0)).collect();
+    for version in &versions {
+        let registration = Registration::new(version.clone(), Content::default());
+        registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    }
+    let processes: Vec<Shared> = versions.iter().map(|_| world.open()).collect();
+    let mut winners = BTreeSet::new();
+    for round in 0..rounds {
+        let races = processes.iter().zip(&versions).map(|(process, version)| async move {
+            let (by, model) = (alice(), fraud());
+            // Whoever is in production already, or was archived by another, is promoted all the same.
+            for stage in [Stage::Staging, Stage::Production] {
+                let _ = process.promote(&by, &model, version, stage, PromoteOptions::default()).await;
+            }
+        });
+        join_all(races).await;
+        let state = registry.model(&fraud()).await.unwrap();
+        let production = state.production.clone().unwrap();
+        let number = number(&world, &production.to_string()).await;
+        assert_eq!(world.shown_in_production().await, (Some(number), vec![number]), "round {round}");
+        let drift = registry.drift(&fraud()).await.unwrap().unwrap();
+        assert!(drift.changes().is_empty(), "round {round}: {:?}", drift.changes());
+        winners.insert(production);
+    }
+    let log = registry.log(&fraud(), Revision::FIRST, 10_000).await.unwrap();
+    let foreign =
+        log.iter().flat_map(|found| &found.commit.events).filter(|event| matches!(event, Event::Adopted(_)));
+    assert_eq!(foreign.count(), 0, "what we wrote was taken for somebody else's");
+}
+
+macro_rules! shared {
+    ($server:ident, $variable:literal) => {
+        mod $server {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn strangers_are_shown_and_adopted_by_the_first_write() {
+                super::strangers_are_shown($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn each_of_12_changes_of_others_is_seen_and_adopted() {
+                super::each_change_of_others_is_seen_and_adopted($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn racers_end_with_one_in_production() {
+                super::racers_end_with_one_in_production($variable, 6, 4).await;
+            }
+        }
+    };
+}
+
+shared!(mlflow_3_on_sqlite, "REGISTRY_TEST_MLFLOW_3");
+shared!(mlflow_2_on_sqlite, "REGISTRY_TEST_MLFLOW_2");
+shared!(mlflow_3_on_postgresql, "REGISTRY_TEST_MLFLOW_PG");
