@@ -60,6 +60,7 @@ impl Candidate for Local {
         match damage {
             Damage::Altered => bytes[0] ^= 1,
             Damage::Truncated => drop(bytes.pop()),
+            Damage::Emptied => bytes.clear(),
             Damage::Removed => return,
         }
         fs::write(&path, bytes).unwrap();

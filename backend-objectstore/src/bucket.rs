@@ -172,6 +172,8 @@ impl Bucket {
         mut take: impl FnMut(ObjectMeta) -> bool,
     ) -> Result<(), StorageError> {
         let failed = |error: object_store::Error| self.failed("listing", folder, &error);
+        // Not every server knows where to begin, and one that does not begins at the beginning.
+        let mut take = |meta: ObjectMeta| after.is_some_and(|after| meta.location <= *after) || take(meta);
         let mut listing = match after {
             Some(after) => self.store.list_with_offset(Some(folder), after),
             None => self.store.list(Some(folder)),
@@ -186,7 +188,7 @@ impl Bucket {
             let mut all: Vec<ObjectMeta> = listing.try_collect().await.map_err(failed)?;
             all.sort_by(|one, two| one.location.cmp(&two.location));
             // Whoever wants no more is not asked again.
-            let _ = all.into_iter().all(take);
+            let _ = all.into_iter().all(&mut take);
         }
         Ok(())
     }
@@ -236,6 +238,19 @@ pub(crate) fn surely_not_done(error: &object_store::Error) -> bool {
         }
         cause = found.source();
     }
+    refusal(error)
+}
+
+/// Whether a server answered that it will not do it, or that what it is about is not there.
+pub(crate) fn is_refused(error: &object_store::Error) -> bool {
+    match error {
+        object_store::Error::NotFound { .. } => true,
+        object_store::Error::Generic { .. } => refusal(error),
+        _ => false,
+    }
+}
+
+fn refusal(error: &object_store::Error) -> bool {
     // The type that holds the status is not public; its text is all there is to go by.
     const BEFORE: &str = "Server returned non-2xx status code: ";
     let text = error.to_string();

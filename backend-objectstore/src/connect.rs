@@ -296,13 +296,16 @@ fn open_s3(location: &mut Location) -> Result<(Opened, String), Error> {
     Ok((cloud(builder.with_bucket_name(bucket), location, &S3)?, prefix))
 }
 
-fn s3_from_env_without_token() -> AmazonS3Builder {
-    let variables = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok()?.to_ascii_lowercase();
-        Some((name, value.into_string().ok()?))
+/// The variables of the environment that begin so, in small letters.
+fn variables(start: &'static str) -> impl Iterator<Item = (String, String)> {
+    let readable = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?.to_ascii_lowercase(), value.into_string().ok()?))
     });
-    variables
-        .filter(|(name, _)| name.starts_with("aws_"))
+    readable.filter(move |(name, _)| name.starts_with(start))
+}
+
+fn s3_from_env_without_token() -> AmazonS3Builder {
+    variables("aws_")
         .filter_map(|(name, value)| Some((name.parse::<AmazonS3ConfigKey>().ok()?, value)))
         .filter(|(key, _)| *key != AmazonS3ConfigKey::Token)
         .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
@@ -310,8 +313,21 @@ fn s3_from_env_without_token() -> AmazonS3Builder {
 
 fn open_gcs(location: &mut Location) -> Result<(Opened, String), Error> {
     let (bucket, prefix) = bucket_and_prefix(location)?;
-    let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
-    Ok((cloud(builder, location, &GCS)?, prefix))
+    // The client takes whatever credentials it has in an order of its own, so those in the environment must
+    // not stand beside those that were given.
+    let credentials: Vec<&str> = GoogleCloudStorageBuilder::CREDENTIALS.concat();
+    let builder = if credentials.iter().any(|name| location.options.contains_key(*name)) {
+        let is_credential = |key: &GoogleConfigKey| {
+            credentials.iter().any(|name| name.parse::<GoogleConfigKey>().is_ok_and(|known| known == *key))
+        };
+        variables("google_")
+            .filter_map(|(name, value)| Some((name.parse::<GoogleConfigKey>().ok()?, value)))
+            .filter(|(key, _)| !is_credential(key))
+            .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| builder.with_config(key, value))
+    } else {
+        GoogleCloudStorageBuilder::from_env()
+    };
+    Ok((cloud(builder.with_bucket_name(bucket), location, &GCS)?, prefix))
 }
 
 fn open_azure(location: &mut Location) -> Result<(Opened, String), Error> {
@@ -319,7 +335,15 @@ fn open_azure(location: &mut Location) -> Result<(Opened, String), Error> {
     let mut builder = MicrosoftAzureBuilder::from_env();
     let container = match bucket.split_once('@') {
         Some((container, host)) => {
-            let account = host.split('.').next().unwrap_or_default();
+            let (account, service) = host.split_once('.').unwrap_or((host, ""));
+            // Elsewhere an account of that name is somebody else's.
+            if !matches!(service, "dfs.core.windows.net" | "blob.core.windows.net" | "")
+                && !location.options.contains_key("endpoint")
+            {
+                return Err(location.error(format!(
+                    "`{service}` is not Azure's public cloud; give its address as `endpoint`"
+                )));
+            }
             builder = builder.with_account(account);
             container.to_owned()
         }

@@ -69,6 +69,8 @@ struct Uploads {
     bytes_sent: AtomicU64,
     /// How many parts more are taken; 0 is any number.
     parts_left: AtomicU64,
+    /// What the server says, just once, when parts are no longer taken.
+    says_once: Mutex<Option<&'static str>>,
 }
 
 impl Uploads {
@@ -110,8 +112,9 @@ impl MultipartStore for Uploads {
         if self.parts_left.load(Ordering::Relaxed) != 0
             && self.parts_left.fetch_sub(1, Ordering::Relaxed) == 1
         {
-            self.parts_left.store(1, Ordering::Relaxed);
-            let source = "injected: the network is gone".into();
+            let once = self.says_once.lock().unwrap().take();
+            self.parts_left.store(u64::from(once.is_none()), Ordering::Relaxed);
+            let source = once.unwrap_or("injected: the network is gone").into();
             return Err(object_store::Error::Generic { store: "test", source });
         }
         let size = payload.content_length() as u64;
@@ -342,6 +345,38 @@ async fn a_collector_gives_up_old_uploads_and_spares_young_ones() {
     // One that the store has forgotten is no obstacle.
     uploads.open.lock().unwrap().clear();
     assert_eq!(by_id.remove_abandoned(SystemClock.now()).await.unwrap(), 1);
+}
+
+/// A socket that was too slow, or a network that was away for a moment, says nothing about the upload.
+#[tokio::test]
+async fn parts_that_are_there_are_kept_when_one_is_turned_away() {
+    let (uploads, store) = resuming().await;
+    let bytes = noise(12 * PART, 11);
+    let slow = "Server returned non-2xx status code: 400 Bad Request: <Code>RequestTimeout</Code>";
+    *uploads.says_once.lock().unwrap() = Some(slow);
+    uploads.parts_left.store(10, Ordering::Relaxed);
+    assert!(store.put(&bytes, &|_| {}).await.is_err());
+    let blob = store.put(&bytes, &|_| {}).await.unwrap();
+    assert_eq!(uploads.created.load(Ordering::Relaxed), 1, "the upload was begun anew");
+    assert_eq!(uploads.taken(), bytes.len() as u64, "finished parts were sent again");
+    assert_eq!(whole(&store, &blob.digest).await, bytes);
+}
+
+/// A collector that died after it had removed the bytes, and before it removed its marks.
+#[tokio::test]
+async fn marks_of_a_dead_collector_stop_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = artifacts(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap())).await;
+    let bytes = Bytes::from_static(b"weights");
+    for (kind, hours) in [("touched", 40 * 24), ("removing", 5)] {
+        let path = folder.path().join(format!("r/blobs/{kind}/{}", Digest::of(&bytes).hex()));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, kind).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - Duration::from_secs(hours * 60 * 60)).unwrap();
+    }
+    store.put(&bytes, &|_| {}).await.unwrap();
 }
 
 #[tokio::test]

@@ -650,13 +650,8 @@ pub trait RegistryExt: Registry {
             let mut attempts = 0;
             loop {
                 let Some(adoption) = self.drift(model).await? else { return Ok(None) };
-                let mut by = by.clone();
-                by.expected = by.expected.or(adoption.revision());
-                let given = by.expected != adoption.revision();
-                match self.execute(request(model, &by, Command::Adopt(adoption))).await {
-                    Err(Error::Rejected(Rejection::RevisionMismatch { .. }))
-                        if !given && attempts < RECONCILE_MAX =>
-                    {
+                match self.execute(request(model, by, Command::Adopt(adoption))).await {
+                    Err(Error::Rejected(Rejection::StaleAdoption { .. })) if attempts < RECONCILE_MAX => {
                         attempts += 1;
                     }
                     done => return done.map(Some),

@@ -291,23 +291,39 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
         }
     }
 
-    /// Adopts what others changed. Gives the state after that, and whether there was anything.
-    async fn adopt(&self, model: &ModelName) -> Result<(Arc<ModelState>, bool), Error> {
+    /// Adopts what others changed, and the files that a command will rely on. Gives the state after that, and
+    /// the revision at which it was looked for.
+    async fn adopt(
+        &self,
+        model: &ModelName,
+        command: &Command,
+    ) -> Result<(Arc<ModelState>, Option<Revision>), Error> {
         for _ in 0..ADOPTIONS_MAX {
             let (state, drift) = self.compare(model, &Need::Whole).await?;
-            if drift.changes.is_empty() {
-                return Ok((state, false));
-            }
-            let adoption = self.adoption(&state, drift);
-            let by = By::new(self.mirror.system().clone());
-            match self.commit(model, &by, &state, adoption.parts()).await {
-                Ok(state) => return Ok((state, true)),
+            let looked_at = state.revision();
+            match self.take_up(model, command, state, drift).await {
                 // Somebody wrote in between, and may have adopted the same.
-                Err(Error::Rejected(Rejection::RevisionMismatch { .. })) => {}
-                Err(error) => return Err(error),
+                Err(Error::Rejected(Rejection::StaleAdoption { .. })) => {}
+                done => return Ok((done?, looked_at)),
             }
         }
         Err(Error::Contention { attempts: ADOPTIONS_MAX })
+    }
+
+    async fn take_up(
+        &self,
+        model: &ModelName,
+        command: &Command,
+        mut state: Arc<ModelState>,
+        drift: Drift,
+    ) -> Result<Arc<ModelState>, Error> {
+        let by = By::new(self.mirror.system().clone());
+        let adoption = self.adoption(&state, drift);
+        state = self.commit(model, &by, &state, adoption.parts()).await?;
+        let files = self.find_files(model, command, &state).await?;
+        let drift = Drift { changes: files.into_iter().collect(), unfinished: Vec::new() };
+        let adoption = self.adoption(&state, drift);
+        self.commit(model, &by, &state, adoption.parts()).await
     }
 
     /// Commits an adoption, part by part, on exactly the state that it was found on.
@@ -320,8 +336,9 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
     ) -> Result<Arc<ModelState>, Error> {
         let mut state = Arc::clone(state);
         for part in parts {
-            let by = By { expected: state.revision(), request_id: None, ..by.clone() };
-            let request = Request { stream: Stream::from(model), by, command: Command::Adopt(part) };
+            let command = Command::Adopt(Adoption { revision: state.revision(), ..part });
+            let by = By { expected: None, request_id: None, ..by.clone() };
+            let request = Request { stream: Stream::from(model), by, command };
             state = self.registry.execute(request).await?.state;
         }
         Ok(state)
@@ -393,9 +410,19 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
         };
         self.mirror.check(&model, &request.command)?;
         if request.by.dry_run {
-            let (state, drift) = self.compare(&model, &Need::Whole).await?;
-            if drift.changes.is_empty() {
+            // An adoption is rehearsed on what it was compared with.
+            if matches!(request.command, Command::Adopt(_)) {
                 return self.registry.execute(request).await;
+            }
+            let (state, drift) = self.compare(&model, &Need::Whole).await?;
+            let repeats = request.by.request_id.as_ref().is_some_and(|id| state.fulfilled(id).is_some());
+            if drift.changes.is_empty() || repeats {
+                return self.registry.execute(request).await;
+            }
+            if let Some(expected) = request.by.expected
+                && state.revision() != Some(expected)
+            {
+                return Err(Rejection::RevisionMismatch { expected, actual: state.revision() }.into());
             }
             let overlaid = self.overlaid(&request.stream, &state, drift)?;
             return self.rehearse(&request, overlaid).await;
@@ -407,21 +434,18 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
                 && !parts.is_empty()
             {
                 let state = self.registry.state(&request.stream, &Need::Whole).await?;
-                request.by.expected = self.commit(&model, &request.by, &state, parts).await?.revision();
-                request.command = Command::Adopt(last);
+                if state.revision() != adoption.revision {
+                    let (found_at, actual) = (adoption.revision, state.revision());
+                    return Err(Rejection::StaleAdoption { found_at, actual }.into());
+                }
+                let revision = self.commit(&model, &request.by, &state, parts).await?.revision();
+                request.by.expected = None;
+                request.command = Command::Adopt(Adoption { revision, ..last });
             }
         } else {
-            let before = request.by.expected;
-            let (mut state, mut adopted) = self.adopt(&model).await?;
-            if let Some(files) = self.find_files(&model, &request.command, &state).await? {
-                let drift = Drift { changes: vec![files], unfinished: Vec::new() };
-                let adoption = self.adoption(&state, drift);
-                let by = By::new(self.mirror.system().clone());
-                state = self.commit(&model, &by, &state, adoption.parts()).await?;
-                adopted = true;
-            }
-            // Whoever named a revision had seen what was adopted: readers are shown it.
-            if adopted && before.is_some() && before.map(Revision::next) == state.revision() {
+            let (state, looked_at) = self.adopt(&model, &request.command).await?;
+            // Whoever named the revision before that had been shown what was adopted.
+            if request.by.expected.is_some() && request.by.expected == looked_at {
                 request.by.expected = state.revision();
             }
         }

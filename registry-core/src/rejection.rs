@@ -93,6 +93,14 @@ pub enum Rejection {
         /// What the log is at.
         actual: Option<Revision>,
     },
+    /// What others changed was compared with a log that has moved on since.
+    #[error("what others changed was looked for at {}, and the log is at {} now; look again", revision(.found_at), revision(.actual))]
+    StaleAdoption {
+        /// What the log was at then.
+        found_at: Option<Revision>,
+        /// What it is at now.
+        actual: Option<Revision>,
+    },
     /// The request id was used for another request.
     #[error("request id `{id}` was used for another request at revision {revision}; use a new id")]
     RequestIdReused {
@@ -342,6 +350,7 @@ impl Rejection {
             | R::VersionDeleted { .. }
             | R::BuildMetadataOnly { .. }
             | R::RevisionMismatch { .. }
+            | R::StaleAdoption { .. }
             | R::RequestIdReused { .. }
             | R::WrongStage { .. } => RejectionKind::Conflict,
             _ => RejectionKind::Forbidden,

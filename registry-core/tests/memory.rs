@@ -40,6 +40,7 @@ impl Candidate for Memory {
         match damage {
             Damage::Altered => bytes[0] ^= 1,
             Damage::Truncated => drop(bytes.pop()),
+            Damage::Emptied => bytes.clear(),
             Damage::Removed => return self.artifacts.damage(digest, None),
         }
         self.artifacts.damage(digest, Some(Bytes::from(bytes)));

@@ -16,7 +16,7 @@ use registry_core::storage::{ArtifactStore as _, StorageError, StorageErrorKind}
 use registry_core::{
     Actor, Artifact, By, Command, Content, Engine, Error, Invalid, Manifest, MemoryArtifacts, MemoryLog,
     ModelName, ModelState, Need, PromoteOptions, Registration, Registry, RegistryExt as _, Rejection,
-    Revision, Selector, Stage, Version, VersionState,
+    Request, Revision, Selector, Stage, Version, VersionState,
 };
 
 /// What the other system shows of a version.
@@ -311,14 +311,19 @@ async fn the_files_of_an_adopted_version_are_on_record_before_it_is_promoted() {
     Arc::get_mut(&mut other).unwrap().files = Some(file.clone());
     let world = shared_with(&other);
     world.bytes.put(&Bytes::from_static(b"weights"), &|_| {}).await.unwrap();
-    world.promote("1.0.0", Stage::Staging).await.unwrap();
+    world.registry.reconcile(&alice(), &fraud()).await.unwrap();
+    // The revision that was read is the one expected, however many commits the adoption takes.
+    other.set("2.0.0", Stage::Development);
+    let seen = world.registry.model(&fraud()).await.unwrap().revision().unwrap();
+    let (by, version, to) = (alice().expecting(seen), v("1.0.0"), Stage::Staging);
+    world.registry.promote(&by, &fraud(), &version, to, PromoteOptions::default()).await.unwrap();
     let state = world.registry.model(&fraud()).await.unwrap();
     let version = state.version(&v("1.0.0")).unwrap();
     assert_eq!(version.content.artifacts.iter().collect::<Vec<_>>(), [&file]);
     assert_eq!(version.digest, version.content.digest());
     let log = world.log().await;
     let kinds: Vec<&str> = log.iter().map(|found| found.commit.events[0].kind()).collect();
-    assert_eq!(kinds, ["adopted", "adopted", "stage_changed"]);
+    assert_eq!(kinds, ["adopted", "adopted", "adopted", "stage_changed"]);
 }
 
 #[tokio::test]
@@ -334,6 +339,58 @@ async fn ten_thousand_versions_are_adopted_in_commits_that_fit() {
     assert!(world.log().await.len() > 2);
     let sound = world.registry.verify(&fraud(), Default::default()).await.unwrap();
     assert!(sound.is_sound());
+}
+
+/// What was found on an empty log must not be written onto one that has begun meanwhile.
+#[tokio::test]
+async fn what_was_found_before_others_wrote_is_not_adopted_after() {
+    let other = Other::new(&[("1.0.0", Stage::Production), ("2.0.0", Stage::Staging)]);
+    let world = shared_with(&other);
+    let stale = world.registry.drift(&fraud()).await.unwrap().unwrap();
+    world.promote("2.0.0", Stage::Production).await.unwrap();
+    let request = Request { stream: (&fraud()).into(), by: alice(), command: Command::Adopt(stale) };
+    let refused = world.registry.execute(request).await.unwrap_err();
+    assert!(matches!(refused, Error::Rejected(Rejection::StaleAdoption { .. })), "{refused}");
+    assert_eq!(world.registry.model(&fraud()).await.unwrap().production, Some(v("2.0.0")));
+}
+
+#[tokio::test]
+async fn writers_that_begin_at_once_adopt_once() {
+    let other = Other::new(&[("1.0.0", Stage::Production), ("2.0.0", Stage::Staging)]);
+    let world = shared_with(&other);
+    let writes = (0..8).map(|number| {
+        let registry = &world.registry;
+        async move {
+            let text = format!("writer {number}").parse().unwrap();
+            registry.describe(&alice(), &fraud(), None, Some(text)).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(writes).await;
+    let log = world.log().await;
+    let adoptions = log.iter().filter(|found| found.commit.actor.as_str() == "other");
+    assert_eq!((adoptions.count(), log.len()), (1, 9));
+}
+
+#[tokio::test]
+async fn reconciling_is_rehearsed_on_what_it_would_change() {
+    let other = Other::new(&[("1.0.0", Stage::Staging)]);
+    let world = shared_with(&other);
+    let rehearsed = world.registry.reconcile(&alice().rehearsing(), &fraud()).await.unwrap().unwrap();
+    let kinds: Vec<&str> = rehearsed.events().iter().map(Event::kind).collect();
+    assert_eq!(kinds, ["adopted", "adopted"]);
+    assert!(world.log().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_rehearsal_expects_what_the_real_request_would_expect() {
+    let other = Other::new(&[("1.0.0", Stage::Staging)]);
+    let world = shared_with(&other);
+    world.registry.reconcile(&alice(), &fraud()).await.unwrap();
+    other.set("2.0.0", Stage::Staging);
+    let by = alice().expecting(Revision::new(7).unwrap()).rehearsing();
+    let text = Some("never".parse().unwrap());
+    let refused = world.registry.describe(&by, &fraud(), None, text).await.unwrap_err();
+    assert!(matches!(refused, Error::Rejected(Rejection::RevisionMismatch { .. })), "{refused}");
 }
 
 /// What happens to a model that two sides write to.

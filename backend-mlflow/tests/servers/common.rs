@@ -81,6 +81,7 @@ with sqlite3.connect(file, timeout=60) as database:
         match damage {
             Damage::Altered => *bytes.first_mut().unwrap() ^= 1,
             Damage::Truncated => drop(bytes.pop()),
+            Damage::Emptied => bytes.clear(),
             Damage::Removed => return self.blobs.damage(digest, None),
         }
         self.blobs.damage(digest, Some(bytes.into()));

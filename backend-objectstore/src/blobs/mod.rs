@@ -153,11 +153,11 @@ impl BucketArtifacts {
         let removing = self.bucket.keys.removing(digest);
         for attempt in 0..WAITS_MAX {
             let Some(found) = self.bucket.head(&removing).await? else { return Ok(attempt == 0) };
-            // Both dates are the store's.
-            let now = match self.bucket.head(&self.bucket.keys.touched(digest)).await? {
-                Some(touched) => written(&touched),
-                None => self.size_and_date(digest).await?.map_or(Timestamp::EPOCH, |(_, date)| date),
-            };
+            // Both dates are the store's; one of them was written just before this.
+            let touched = self.bucket.head(&self.bucket.keys.touched(digest)).await?;
+            let touched = touched.as_ref().map_or(Timestamp::EPOCH, written);
+            let sent = self.size_and_date(digest).await?.map_or(Timestamp::EPOCH, |(_, date)| date);
+            let now = touched.max(sent);
             if REMOVING_MAX < now.since(written(&found)) {
                 return Ok(attempt == 0);
             }
@@ -211,6 +211,8 @@ impl BucketArtifacts {
             None => {
                 self.touch(&hashed.blob.digest).await?;
                 self.send_in_parts(source, hashed, told).await?;
+                // A store may date it by the beginning of the upload, which may have been long ago.
+                self.touch(&hashed.blob.digest).await?;
             }
         }
         match self.stat(&hashed.blob.digest).await? {
@@ -289,8 +291,17 @@ impl ArtifactStore for BucketArtifacts {
                 // A part of nothing cannot be asked for.
                 let part = (digest != Digest::of(b"")).then_some(GetRange::Bounded(0..RANGE));
                 let options = GetOptions { range: part, ..GetOptions::default() };
-                let found = self.bucket.store.get_opts(&key, options).await;
-                let found = found.map_err(|error| failed(&key, error))?;
+                let found = match self.bucket.store.get_opts(&key, options).await {
+                    Ok(found) => found,
+                    // There is no range in what was cut down to nothing.
+                    Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => {
+                        if self.stat(&digest).await.is_ok_and(|size| size == Some(0)) {
+                            return Ok(Box::pin(futures_util::stream::empty()));
+                        }
+                        return Err(failed(&key, error));
+                    }
+                    Err(error) => return Err(failed(&key, error)),
+                };
                 let size = found.meta.size;
                 if size <= RANGE {
                     return Ok(Box::pin(found.into_stream().map_err(move |error| failed(&key, error))));
@@ -386,16 +397,23 @@ impl ArtifactStore for BucketArtifacts {
         if !self.mark(&removing, untouched_since).await? {
             return Ok(false);
         }
+        let mut in_doubt = false;
         let removed = async {
             if !old(&dates().await?) {
                 return Ok(false);
             }
-            self.bucket.delete(&blob).await?;
+            if let Err(error) = self.bucket.delete(&blob).await {
+                in_doubt = true;
+                return Err(error);
+            }
             self.bucket.delete(&touched).await?;
             Ok(true)
         };
         let removed = removed.await;
-        self.bucket.delete(&removing).await?;
+        // A removal that may yet come must go on warning those who write; the mark loses its force with time.
+        if !in_doubt {
+            self.bucket.delete(&removing).await?;
+        }
         removed
     }
     /// Where the store was opened by URL on a cloud, or was given to [`BucketArtifacts::signing`].

@@ -46,7 +46,7 @@ use tokio::task::JoinSet;
 
 use super::source::{Hashed, Parts};
 use super::{BucketArtifacts, Told};
-use crate::bucket::{Bucket, surely_not_done, written_at_latest};
+use crate::bucket::{Bucket, is_refused, written_at_latest};
 use crate::log::not_done;
 
 /// How many parts are under way at once.
@@ -288,8 +288,9 @@ impl BucketArtifacts {
         told: &Told<'_>,
     ) -> Result<Attempt, StorageError> {
         let key = self.bucket.keys.blob(&hashed.blob.digest);
+        let (record, is_new) = self.record(store, hashed).await?;
         let mut noted = Noted {
-            record: self.record(store, hashed).await?,
+            record,
             bucket: self.bucket.clone(),
             key: self.bucket.keys.upload(&hashed.blob.digest),
             noting: JoinSet::new(),
@@ -299,25 +300,37 @@ impl BucketArtifacts {
         let target = Target::ById(store, &key, &mut noted);
         let sent = send_missing(source, hashed, &missing, target, told).await;
         let id = noted.record.upload.clone();
-        let completed = match sent {
+        let (error, is_useless) = match sent {
             Ok(()) => {
                 let parts = noted.record.parts.values();
                 let parts = parts.map(|id| PartId { content_id: id.clone() }).collect();
-                store.complete_multipart(&key, &id, parts).await.map(drop).map_err(Halt::Store)
+                match store.complete_multipart(&key, &id, parts).await {
+                    Ok(_) => {
+                        noted.forget().await;
+                        return Ok(Attempt::Sent);
+                    }
+                    // There is no such upload any more, or its parts are not what the record says.
+                    Err(error) => {
+                        let is_useless = is_refused(&error);
+                        (error, is_useless)
+                    }
+                }
             }
-            halted => halted,
-        };
-        let error = match completed {
-            Ok(()) => {
-                noted.forget().await;
-                return Ok(Attempt::Sent);
+            // What others sent is as good as it was.
+            Err(Halt::Source(error)) if !is_new => {
+                noted.finish().await;
+                return Err(error);
             }
             Err(Halt::Source(error)) => {
                 let _ = store.abort_multipart(&key, &id).await;
                 noted.forget().await;
                 return Err(error);
             }
-            Err(Halt::Store(error)) => error,
+            // A network that failed for a moment says nothing about the parts that are there.
+            Err(Halt::Store(error)) => {
+                let is_useless = matches!(error, object_store::Error::NotFound { .. });
+                (error, is_useless)
+            }
         };
         // A reply was lost, or another has completed the same upload.
         if self.is_there(hashed).await? {
@@ -325,8 +338,12 @@ impl BucketArtifacts {
             return Ok(Attempt::Sent);
         }
         match self.recorded(&hashed.blob.digest).await? {
-            // There is no such upload any more, or its parts are not what the record says.
-            Some(found) if found.upload == id && surely_not_done(&error) => {
+            // Another sends the same parts, and some of ours were replaced by its.
+            Some(found) if found.upload == id && is_useless && found.parts != noted.record.parts => {
+                SystemClock.sleep(PAUSE).await;
+                Ok(Attempt::Gone)
+            }
+            Some(found) if found.upload == id && is_useless => {
                 let _ = store.abort_multipart(&key, &id).await;
                 noted.forget().await;
                 Ok(Attempt::Gone)
@@ -346,14 +363,18 @@ impl BucketArtifacts {
         Ok(body.and_then(|body| Record::decoded(&body)))
     }
 
-    /// The record of an upload of these bytes: the one that is there, or that of a new upload.
-    async fn record(&self, store: &Arc<dyn MultipartStore>, hashed: &Hashed) -> Result<Record, StorageError> {
+    /// The record of an upload of these bytes: the one that is there, or that of a new upload. Says which.
+    async fn record(
+        &self,
+        store: &Arc<dyn MultipartStore>,
+        hashed: &Hashed,
+    ) -> Result<(Record, bool), StorageError> {
         let digest = &hashed.blob.digest;
         let (key, record_key) = (self.bucket.keys.blob(digest), self.bucket.keys.upload(digest));
         let failed = |error: &object_store::Error| self.bucket.failed("writing", &key, error);
         if let Some(found) = self.bucket.get(&record_key).await? {
             match Record::decoded(&found) {
-                Some(record) if record.part_size == hashed.part_size() => return Ok(record),
+                Some(record) if record.part_size == hashed.part_size() => return Ok((record, false)),
                 // Of another version of this library, or damaged.
                 record => {
                     if let Some(record) = record {
@@ -366,10 +387,11 @@ impl BucketArtifacts {
         let upload = store.create_multipart(&key).await.map_err(|error| failed(&error))?;
         let record = Record { upload, part_size: hashed.part_size(), parts: BTreeMap::new() };
         let created = self.create_record(&record_key, &record).await;
-        if !matches!(&created, Ok(kept) if kept.upload == record.upload) {
+        let is_ours = matches!(&created, Ok(kept) if kept.upload == record.upload);
+        if !is_ours {
             let _ = store.abort_multipart(&key, &record.upload).await;
         }
-        created
+        Ok((created?, is_ours))
     }
 
     /// Creates a record if there is none. Gives the one that is there then.
@@ -406,18 +428,25 @@ impl BucketArtifacts {
                 true
             })
             .await?;
+        let mut given_up = 0;
         for digest in &old {
+            // Somebody may have gone on with it since it was listed.
+            let is_old = |meta: object_store::ObjectMeta| written_at_latest(&meta) < untouched_since;
+            if !self.bucket.head(&self.bucket.keys.upload(digest)).await?.is_some_and(is_old) {
+                continue;
+            }
             if let Some(record) = self.recorded(digest).await? {
                 let key = self.bucket.keys.blob(digest);
                 match store.abort_multipart(&key, &record.upload).await {
                     Ok(()) => {}
                     // It was completed, or the bucket's own rule was faster.
-                    Err(error) if surely_not_done(&error) => {}
+                    Err(error) if is_refused(&error) => {}
                     Err(error) => return Err(self.bucket.failed("aborting the upload of", &key, &error)),
                 }
             }
             self.bucket.delete(&self.bucket.keys.upload(digest)).await?;
+            given_up += 1;
         }
-        Ok(old.len() as u64)
+        Ok(given_up)
     }
 }

@@ -65,6 +65,7 @@ impl Candidate for Stored {
         match damage {
             Damage::Altered => *bytes.first_mut().unwrap() ^= 1,
             Damage::Truncated => drop(bytes.pop()),
+            Damage::Emptied => bytes.clear(),
             Damage::Removed => return self.store.delete(&key).await.unwrap(),
         }
         self.store.put(&key, bytes.into()).await.unwrap();

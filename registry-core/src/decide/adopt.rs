@@ -19,6 +19,11 @@ pub(super) fn adopt(
     adoption: &Adoption,
     context: &Context<'_>,
 ) -> Result<Vec<Event>, Rejection> {
+    // What others did is a fact; what it changes depends on what it is compared with.
+    if adoption.revision() != state.revision() {
+        let (found_at, actual) = (adoption.revision(), state.revision());
+        return Err(Rejection::StaleAdoption { found_at, actual });
+    }
     let mut state = state.clone();
     let mut events = Vec::new();
     for Foreign { by, at, change } in adoption.changes() {

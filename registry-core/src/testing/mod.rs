@@ -60,6 +60,8 @@ pub enum Damage {
     Altered,
     /// The last byte is cut off.
     Truncated,
+    /// Nothing is left of it but its name.
+    Emptied,
     /// It is gone.
     Removed,
 }

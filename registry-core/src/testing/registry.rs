@@ -419,9 +419,12 @@ pub async fn a_damaged_record_is_found_and_named(candidate: &dyn Candidate) {
 /// By the read and by `verify`, with version and path.
 pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
     let model = name("bytes");
-    for (number, damage) in
-        [("1.0.0", Damage::Altered), ("2.0.0", Damage::Truncated), ("3.0.0", Damage::Removed)]
-    {
+    for (number, damage) in [
+        ("1.0.0", Damage::Altered),
+        ("2.0.0", Damage::Truncated),
+        ("3.0.0", Damage::Removed),
+        ("4.0.0", Damage::Emptied),
+    ] {
         let registry = candidate.open().await.registry();
         let registered = register(&registry, &model, number).await.unwrap();
         let file = registered.content.artifacts.iter().next().unwrap();
@@ -434,9 +437,9 @@ pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
     let registry = candidate.open().await.registry();
     let found = registry.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
     let named: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
-    assert_eq!(named.len(), 3, "{named:?}");
-    for (problem, number) in named.iter().zip(["v1.0.0 model.bin", "v2.0.0 model.bin", "v3.0.0 model.bin"]) {
-        assert!(problem.contains(number), "{problem}");
+    assert_eq!(named.len(), 4, "{named:?}");
+    for (problem, number) in named.iter().zip(["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0"]) {
+        assert!(problem.contains(&format!("{number} model.bin")), "{problem}");
     }
 }
 
