@@ -150,7 +150,8 @@ pub(super) fn start() -> Result<(Server, String), String> {
         variables: Vec::new(),
         ready: Box::new(move || {
             let asked = Command::new(&ready)
-                .args(["--quiet", "--host", "127.0.0.1", "--port", &port.to_string()])
+                .args(["--quiet", "--username", SUPERUSER, "--dbname", "postgres", "--host", "127.0.0.1"])
+                .args(["--port", &port.to_string()])
                 .status()
                 .map_err(|error| format!("`pg_isready` cannot be started: {error}"))?;
             Ok(asked.success())
