@@ -19,8 +19,14 @@ The tasks of the workspace.
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 5] =
-    ["registry-core", "registry-files", "backend-local", "backend-objectstore", "registry-cli"];
+const PUBLISHED: [&str; 6] = [
+    "registry-core",
+    "registry-files",
+    "backend-local",
+    "backend-objectstore",
+    "backend-mlflow",
+    "registry-cli",
+];
 
 /// The version of the tool that checks licences and bans.
 const DENY: &str = "0.20.2";

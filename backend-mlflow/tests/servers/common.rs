@@ -24,6 +24,36 @@ pub(crate) fn fresh() -> String {
     format!("t{:016x}", SystemIds.next_id() >> 64)
 }
 
+/// What the test runner says of a server besides its address.
+fn told(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("no {variable}: `cargo xtask test` sets it"))
+}
+
+/// Changes one character of one parameter, in a file of SQLite or on PostgreSQL. The Python of MLflow 3.x has
+/// what both need.
+const ALTER: &str = "import sys
+database, registry, stream, key = sys.argv[1:]
+if database.startswith('postgresql:'):
+    import psycopg2
+    connection, mark = psycopg2.connect(database), '%s'
+else:
+    import sqlite3
+    connection, mark = sqlite3.connect(database, timeout=60), '?'
+with connection:
+    cursor = connection.cursor()
+    def run(statement, *values):
+        cursor.execute(statement.replace('?', mark), values)
+    run('SELECT p.run_uuid, p.value FROM params p JOIN runs r ON r.run_uuid = p.run_uuid '
+        'JOIN experiments e ON e.experiment_id = r.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid '
+        'WHERE e.name = ? AND t.key = ? AND t.value = ? AND p.key = ?',
+        registry, 'model-registry.stream', stream, key)
+    (id, value), = cursor.fetchall()
+    middle = len(value) // 2
+    value = value[:middle] + chr(ord(value[middle]) ^ 1) + value[middle + 1:]
+    run('UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?', value, id, key)
+    assert cursor.rowcount == 1
+";
+
 /// A registry of its own on a server.
 pub(crate) struct OnMlflow {
     pub(crate) address: String,
@@ -53,24 +83,10 @@ impl Candidate for OnMlflow {
 
     /// MLflow overwrites no parameter, so this is done in the database below it.
     async fn damage_record(&self, stream: &Stream, revision: Revision) {
-        const ALTER: &str = "import sqlite3, sys
-file, registry, stream, key = sys.argv[1:]
-with sqlite3.connect(file, timeout=60) as database:
-    rows = database.execute('SELECT p.run_uuid, p.value FROM params p JOIN runs r ON r.run_uuid = p.run_uuid '
-        'JOIN experiments e ON e.experiment_id = r.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid '
-        'WHERE e.name = ? AND t.key = ? AND t.value = ? AND p.key = ?',
-        (registry, 'model-registry.stream', stream, key)).fetchall()
-    (run, value), = rows
-    middle = len(value) // 2
-    value = value[:middle] + chr(ord(value[middle]) ^ 1) + value[middle + 1:]
-    database.execute('UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?', (value, run, key))
-";
-        let variable = format!("{}_DB", self.variable);
-        let file =
-            std::env::var(&variable).unwrap_or_else(|_| panic!("set {variable} to the server's SQLite file"));
+        let database = told(&format!("{}_DB", self.variable));
         let key = format!("commit.{:020}", revision.get());
-        let altered = std::process::Command::new("python3")
-            .args(["-c", ALTER, &file, &self.registry, &stream.to_string(), &key])
+        let altered = std::process::Command::new(told("REGISTRY_TEST_MLFLOW_3_PYTHON"))
+            .args(["-c", ALTER, &database, &self.registry, &stream.to_string(), &key])
             .status();
         assert!(altered.unwrap().success());
     }

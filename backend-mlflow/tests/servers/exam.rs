@@ -1,7 +1,7 @@
-//! The exam, taken on MLflow servers that run on this machine.
+//! The exam, taken on MLflow servers that run on this machine. The bytes are in memory, and are examined with their
+//! own backend.
 
-/// The cases about the log. The bytes are in memory, and are examined with their own backend.
-macro_rules! log_exam {
+macro_rules! exam {
     ($server:ident, $variable:literal) => {
         mod $server {
             use crate::common::OnMlflow;
@@ -21,19 +21,6 @@ macro_rules! log_exam {
                 large_records_round_trip,
                 checkpoints_are_kept_and_replaced,
             ]);
-        }
-    };
-}
-
-log_exam!(mlflow_3_on_sqlite, "REGISTRY_TEST_MLFLOW_3");
-log_exam!(mlflow_2_on_sqlite, "REGISTRY_TEST_MLFLOW_2");
-log_exam!(mlflow_3_on_postgresql, "REGISTRY_TEST_MLFLOW_PG");
-
-/// The cases about the registry as a whole, with bytes in memory.
-macro_rules! registry_exam {
-    ($server:ident, $variable:literal) => {
-        mod $server {
-            use crate::common::OnMlflow;
 
             registry_core::exam_cases!(OnMlflow::new($variable), registry: [
                 a_whole_life,
@@ -59,4 +46,6 @@ macro_rules! registry_exam {
     };
 }
 
-registry_exam!(registry_on_mlflow_3, "REGISTRY_TEST_MLFLOW_3");
+exam!(mlflow_3_on_sqlite, "REGISTRY_TEST_MLFLOW_3");
+exam!(mlflow_2_on_sqlite, "REGISTRY_TEST_MLFLOW_2");
+exam!(mlflow_3_on_postgresql, "REGISTRY_TEST_MLFLOW_PG");

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::server::{Launch, Scratch, Server, ask, free_ports};
+use super::server::{Launch, Scratch, Server, TERMINATE, ask, free_ports};
 use super::{BUCKET, packages};
 
 const PACKAGE: &str = "azurite@3.37.0";
@@ -29,7 +29,7 @@ pub(super) fn install() -> Result<(), String> {
     packages::node(PACKAGE).map(drop)
 }
 
-pub(super) fn start() -> Result<Server, String> {
+pub(super) fn start() -> Result<Vec<Server>, String> {
     let [port] = free_ports()?;
     let scratch = Scratch::new("azurite")?;
     let mut command = Command::new("node");
@@ -40,11 +40,12 @@ pub(super) fn start() -> Result<Server, String> {
         .args(["--blobPort", &port.to_string(), "--inMemoryPersistence", "--extentMemoryLimit", "512"])
         .current_dir(scratch.path())
         .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{ACCOUNT_KEY}"));
-    Server::start(Launch {
+    let server = Server::start(Launch {
         name: "azurite",
         command,
         scratch: Some(scratch),
-        variable: ("REGISTRY_TEST_AZURE", format!("http://127.0.0.1:{port}/{ACCOUNT}")),
+        variables: vec![("REGISTRY_TEST_AZURE", format!("http://127.0.0.1:{port}/{ACCOUNT}"))],
+        stop: TERMINATE,
         ready: Box::new(move || {
             if ask(port, "GET", "/", "").is_none() {
                 return Ok(false);
@@ -58,5 +59,6 @@ pub(super) fn start() -> Result<Server, String> {
                 false => Err(format!("no container is made: {}", String::from_utf8_lossy(&made.stderr))),
             }
         }),
-    })
+    })?;
+    Ok(vec![server])
 }

@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use super::server::{Launch, Server, ask, free_ports};
+use super::server::{Launch, Server, TERMINATE, ask, free_ports};
 use super::{ACCESS_KEY, BUCKET, packages};
 
 const PACKAGE: &str = "ministack==1.5.33";
@@ -13,7 +13,7 @@ pub(super) fn install() -> Result<(), String> {
     packages::python(PACKAGE).map(drop)
 }
 
-pub(super) fn start() -> Result<Server, String> {
+pub(super) fn start() -> Result<Vec<Server>, String> {
     let [port] = free_ports()?;
     let mut command = Command::new(packages::python(PACKAGE)?.join("ministack"));
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
@@ -21,15 +21,17 @@ pub(super) fn start() -> Result<Server, String> {
         "Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20240101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=00\r\n"
     );
-    Server::start(Launch {
+    let server = Server::start(Launch {
         name: "ministack",
         command,
         scratch: None,
-        variable: ("REGISTRY_TEST_S3", format!("http://127.0.0.1:{port}")),
+        variables: vec![("REGISTRY_TEST_S3", format!("http://127.0.0.1:{port}"))],
+        stop: TERMINATE,
         ready: Box::new(move || match ask(port, "PUT", &format!("/{BUCKET}"), &signature) {
             Some(answer) if answer.contains(" 200 ") => Ok(true),
             Some(answer) => Err(format!("no bucket is made: {answer}")),
             None => Ok(false),
         }),
-    })
+    })?;
+    Ok(vec![server])
 }

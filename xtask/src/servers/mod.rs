@@ -1,12 +1,15 @@
 //! The servers that tests run against: pinned, installed once into a cache, started on free ports of this
 //! machine, reachable from nowhere else, and gone when the tests are over.
 //!
-//! One file per kind. A new kind is a file with `install` and `start`, and a line in [`KINDS`]. All are
-//! started before any is waited for, so that together they take as long as the slowest.
+//! One file per kind. A new kind is a file with `install` and `start`, which gives the server and those that it
+//! needs, and a line in [`KINDS`]. All are started before any is waited for, so that together they take as long
+//! as the slowest.
 
 mod azurite;
 mod ministack;
+mod mlflow;
 mod packages;
+mod postgresql;
 mod s3rver;
 mod seaweedfs;
 mod server;
@@ -21,10 +24,14 @@ const SECRET_KEY: &str = "made-up-secret";
 
 struct Kind {
     install: fn() -> Result<(), String>,
-    start: fn() -> Result<Server, String>,
+    start: fn() -> Result<Vec<Server>, String>,
 }
 
-const KINDS: [Kind; 4] = [
+/// The slowest to come up are first.
+const KINDS: [Kind; 7] = [
+    Kind { install: mlflow::install_3, start: mlflow::start_3 },
+    Kind { install: mlflow::install_2, start: mlflow::start_2 },
+    Kind { install: mlflow::install_on_postgresql, start: mlflow::start_on_postgresql },
     Kind { install: ministack::install, start: ministack::start },
     Kind { install: azurite::install, start: azurite::start },
     Kind { install: seaweedfs::install, start: seaweedfs::start },
@@ -42,7 +49,7 @@ pub(crate) struct Servers(Vec<Server>);
 impl Servers {
     /// The variables that tell the tests where they are.
     pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
-        self.0.iter().map(Server::variable).collect()
+        self.0.iter().flat_map(Server::variables).collect()
     }
 }
 
@@ -57,7 +64,7 @@ impl Drop for Servers {
 pub(crate) fn start() -> Result<Servers, String> {
     let mut servers = Servers(Vec::new());
     for kind in &KINDS {
-        servers.0.push((kind.start)()?);
+        servers.0.extend((kind.start)()?);
     }
     for server in &mut servers.0 {
         server.wait()?;

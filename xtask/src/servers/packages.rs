@@ -1,8 +1,7 @@
 //! Why this exists: servers come as packages of Python and of Node. Each is installed at one exact version into a
-//! folder of its own, once; a file says that it was done completely.
+//! folder of its own, once; a file says that it was done completely, and with which list of packages.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -24,32 +23,57 @@ fn done(program: impl AsRef<OsStr>, words: &[&OsStr]) -> Result<(), String> {
     }
 }
 
-/// The folder of a package, which `fill` fills if that was not done yet.
-fn folder(package: &str, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+/// The folder of a package, which `fill` fills if that was not done yet, or not with this list.
+fn folder(
+    package: &str,
+    list: &str,
+    fill: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
     let name: String =
         package.split(['=', '@']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     let folder = cache().join(name);
     let complete = folder.join("complete");
-    if !complete.exists() {
+    if !std::fs::read_to_string(&complete).is_ok_and(|installed| installed == list) {
         eprintln!("xtask: installing {package} into {}", folder.display());
+        // Until it is done, it is not what an earlier list made of it either.
+        let _ = std::fs::remove_file(&complete);
         fill(&folder)?;
-        File::create(&complete).map_err(|error| error.to_string())?;
+        std::fs::write(&complete, list).map_err(|error| format!("{}: {error}", complete.display()))?;
     }
     folder.canonicalize().map_err(|error| error.to_string())
 }
 
 /// A Python environment of its own for a package; its folder of programs.
 pub(super) fn python(package: &str) -> Result<PathBuf, String> {
-    let folder = folder(package, |folder| {
-        done("python3", &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), folder.as_os_str()])?;
+    let folder = folder(package, "", |folder| {
+        environment(folder)?;
         done(folder.join("bin/pip"), &["install".as_ref(), "--quiet".as_ref(), package.as_ref()])
     })?;
     Ok(folder.join("bin"))
 }
 
+/// The same for a package of so many others that their newest versions do not always fit together: exactly
+/// what a list says is installed, and nothing is resolved.
+pub(super) fn python_list(package: &str, list: &str) -> Result<PathBuf, String> {
+    let folder = folder(package, list, |folder| {
+        environment(folder)?;
+        let file = folder.join("packages.txt");
+        std::fs::write(&file, list).map_err(|error| format!("{}: {error}", file.display()))?;
+        let words = ["install", "--quiet", "--no-deps", "--requirement"];
+        let mut words: Vec<&OsStr> = words.iter().map(|word| -> &OsStr { word.as_ref() }).collect();
+        words.push(file.as_os_str());
+        done(folder.join("bin/pip"), &words)
+    })?;
+    Ok(folder.join("bin"))
+}
+
+fn environment(folder: &Path) -> Result<(), String> {
+    done("python3", &["-m".as_ref(), "venv".as_ref(), "--clear".as_ref(), folder.as_os_str()])
+}
+
 /// A Node package with what it needs; its folder of modules. Scripts of packages are not run.
 pub(super) fn node(package: &str) -> Result<PathBuf, String> {
-    let folder = folder(package, |folder| {
+    let folder = folder(package, "", |folder| {
         let flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
         let mut words: Vec<&OsStr> = vec!["install".as_ref(), "--prefix".as_ref(), folder.as_os_str()];
         words.extend(flags.iter().map(|flag| -> &OsStr { flag.as_ref() }));

