@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use registry_core::files::OpenFiles;
+use registry_core::mirror::Mirrored;
 use registry_core::storage::ArtifactStore;
 use registry_core::{Connector, Engine, Error, Location, Registry};
 use reqwest::Url;
 
+use crate::blobs::MlflowArtifacts;
+use crate::files::Reach;
 use crate::log::{MlflowLog, Names};
+use crate::mirror::MlflowMirror;
 use crate::rest::{Auth, Server, Settings};
 
 /// The name of a registry unless told otherwise.
@@ -20,7 +25,10 @@ const REGISTRY: &str = "model-registry";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What may follow after a `?`.
-const KNOWN: [&str; 5] = ["ca", "read_only", "registry", "timeout", "workspace"];
+const KNOWN: [&str; 7] = ["artifacts", "ca", "prefix", "read_only", "registry", "timeout", "workspace"];
+
+/// A registry that shares its models with an MLflow server.
+pub type MlflowRegistry = Mirrored<Engine<MlflowLog, dyn ArtifactStore>, MlflowMirror>;
 
 /// How an MLflow server is reached, and which registry on it is meant.
 ///
@@ -30,6 +38,8 @@ const KNOWN: [&str; 5] = ["ca", "read_only", "registry", "timeout", "workspace"]
 /// | option | environment | is |
 /// |---|---|---|
 /// | `registry` | | the name of the registry on that server, `model-registry` if not given |
+/// | `prefix` | | only models whose names begin so in MLflow, and without it here; all others are left alone |
+/// | `artifacts` | | where the registry's files are kept from its first commit on, such as `s3://bucket/folder`; if not given, the server chooses |
 /// | `read_only` | | `true` refuses all writes |
 /// | `timeout` | | how long an answer is waited for, such as `30s` |
 /// | `workspace` | `MLFLOW_WORKSPACE` | the workspace, on servers that have them |
@@ -47,7 +57,21 @@ pub struct Options {
     ca: Option<PathBuf>,
     timeout: Duration,
     registry: String,
+    prefix: String,
+    artifacts: Option<String>,
+    files: Option<Arc<dyn OpenFiles>>,
     read_only: bool,
+}
+
+/// The parts of a registry on an MLflow server.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Its commits.
+    pub log: Arc<MlflowLog>,
+    /// Its bytes, where the server keeps its files.
+    pub artifacts: Arc<MlflowArtifacts>,
+    /// MLflow's own registry.
+    pub mirror: Arc<MlflowMirror>,
 }
 
 /// Without secrets.
@@ -100,6 +124,9 @@ impl Options {
             ca: None,
             timeout: TIMEOUT,
             registry: REGISTRY.to_owned(),
+            prefix: String::new(),
+            artifacts: None,
+            files: None,
             read_only: false,
         })
     }
@@ -137,6 +164,26 @@ impl Options {
     /// The same, but another registry on that server: 1 to 32 characters of `a-z 0-9 - _`.
     pub fn with_registry(mut self, registry: impl Into<String>) -> Self {
         self.registry = registry.into();
+        self
+    }
+
+    /// The same, but only models whose names begin so in MLflow; here they go without it. All others are left
+    /// alone, so that several registries can share a server.
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The same, with its files kept at an address such as `s3://bucket/folder` from its first commit on.
+    pub fn with_artifacts_at(mut self, address: impl Into<String>) -> Self {
+        self.artifacts = Some(address.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// The same, reaching other places than the server's own proxy: on many servers files are in buckets that
+    /// every client has to reach by itself.
+    pub fn with_files(mut self, files: Arc<dyn OpenFiles>) -> Self {
+        self.files = Some(files);
         self
     }
 
@@ -190,6 +237,15 @@ impl Options {
         if let Some(registry) = location.take("registry", text, "the name of a registry")? {
             options.registry = registry;
         }
+        if let Some(prefix) = location.take("prefix", text, "the beginning of names")? {
+            options.prefix = prefix;
+        }
+        let address = |text: &str| Location::parse(text).map(|_| text.to_owned());
+        if let Some(artifacts) =
+            location.take("artifacts", address, "an address such as `s3://bucket/folder`")?
+        {
+            options = options.with_artifacts_at(artifacts);
+        }
         let yes_or_no = |text: &str| text.parse::<bool>().ok();
         if let Some(read_only) = location.take("read_only", yes_or_no, "`true` or `false`")? {
             options.read_only = read_only;
@@ -218,15 +274,48 @@ impl Options {
             timeout: self.timeout,
         })
         .map_err(refused)?;
-        Ok(MlflowLog::new(server, names, self.read_only))
+        Ok(MlflowLog::new(server, names, self.read_only, self.artifacts))
+    }
+
+    /// The registry: commits, bytes and MLflow's own registry. Sends nothing yet: a server that never met a
+    /// registry is shown as it is, and is written to by the first commit.
+    pub fn open(self) -> Result<MlflowRegistry, Error> {
+        let Parts { log, artifacts, mirror } = self.open_parts()?;
+        let engine: Engine<MlflowLog, dyn ArtifactStore> = Engine::new(log, artifacts);
+        Ok(Mirrored::new(Arc::new(engine), mirror))
+    }
+
+    /// The same, with the bytes in a store of their own.
+    pub fn open_with(self, artifacts: Arc<dyn ArtifactStore>) -> Result<MlflowRegistry, Error> {
+        let (prefix, files) = (self.prefix.clone(), self.files.clone());
+        let log = Arc::new(self.open_log()?);
+        let mut mirror = MlflowMirror::new(Arc::clone(&log))?
+            .with_prefix(&prefix)
+            .with_other_artifacts(Arc::clone(&artifacts));
+        if let Some(files) = files {
+            mirror = mirror.with_files(files);
+        }
+        Ok(Mirrored::new(Arc::new(Engine::new(log, artifacts)), Arc::new(mirror)))
+    }
+
+    /// The parts apart, for whoever puts them together otherwise.
+    pub fn open_parts(self) -> Result<Parts, Error> {
+        let (prefix, files) = (self.prefix.clone(), self.files.clone());
+        let log = Arc::new(self.open_log()?);
+        let reach = Reach::new(log.server(), files);
+        let artifacts = Arc::new(MlflowArtifacts::new(Arc::clone(&log), reach));
+        let mirror =
+            MlflowMirror::new(Arc::clone(&log))?.with_prefix(&prefix).with_artifacts(Arc::clone(&artifacts));
+        Ok(Parts { log, artifacts, mirror: Arc::new(mirror) })
     }
 }
 
-/// Opens registries whose commits are on an MLflow server, and whose bytes are in a store that the program
-/// chose. See [`Options`] for the URL and what the environment adds to it.
-#[derive(Clone)]
+/// Opens registries on MLflow servers. See [`Options`] for the URL and what the environment adds to it.
+#[derive(Clone, Default)]
+#[must_use]
 pub struct MlflowConnector {
-    artifacts: Arc<dyn ArtifactStore>,
+    files: Option<Arc<dyn OpenFiles>>,
+    artifacts: Option<Arc<dyn ArtifactStore>>,
 }
 
 impl fmt::Debug for MlflowConnector {
@@ -236,9 +325,22 @@ impl fmt::Debug for MlflowConnector {
 }
 
 impl MlflowConnector {
-    /// With the bytes of all registries that it opens in this store.
-    pub fn with_artifacts(artifacts: Arc<dyn ArtifactStore>) -> Self {
-        MlflowConnector { artifacts }
+    /// With commits, bytes and models on the server.
+    pub fn new() -> Self {
+        MlflowConnector::default()
+    }
+
+    /// The same, reaching files that the server keeps where its clients have to reach them by themselves. The
+    /// backend for buckets has such an opener.
+    pub fn with_files(mut self, files: Arc<dyn OpenFiles>) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// The same, with the bytes of all registries that it opens in this store.
+    pub fn with_artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
+        self.artifacts = Some(artifacts);
+        self
     }
 }
 
@@ -249,10 +351,14 @@ impl Connector for MlflowConnector {
     }
 
     async fn open(&self, location: Location) -> Result<Arc<dyn Registry>, Error> {
-        let log = Options::from_location(location, |name| std::env::var(name).ok())?.open_log()?;
-        let engine: Engine<MlflowLog, dyn ArtifactStore> =
-            Engine::new(Arc::new(log), Arc::clone(&self.artifacts));
-        Ok(Arc::new(engine))
+        let mut options = Options::from_location(location, |name| std::env::var(name).ok())?;
+        if let Some(files) = &self.files {
+            options = options.with_files(Arc::clone(files));
+        }
+        Ok(Arc::new(match &self.artifacts {
+            Some(artifacts) => options.open_with(Arc::clone(artifacts))?,
+            None => options.open()?,
+        }))
     }
 }
 
@@ -317,7 +423,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_opens_what_it_has_a_connector_for() {
         let artifacts = Arc::new(registry_core::MemoryArtifacts::default());
-        let connectors = registry_core::Connectors::new().with(MlflowConnector::with_artifacts(artifacts));
+        let connectors =
+            registry_core::Connectors::new().with(MlflowConnector::new().with_artifacts(artifacts));
         assert!(
             connectors.open("mlflow+http://127.0.0.1:9?workspace=w").await.is_ok(),
             "nothing is sent yet"
@@ -333,7 +440,7 @@ mod tests {
             ("mlflow://host", "mlflow+http://"),
             (
                 "mlflow+http://me:hunter2@host?proxy=x",
-                "unknown option `proxy`; known are ca, read_only, registry, timeout, workspace",
+                "unknown option `proxy`; known are artifacts, ca, prefix, read_only, registry, timeout, workspace",
             ),
             ("mlflow+http://host?timeout=0s", "such as `30s`"),
             ("mlflow+http://host?timeout=1h", "such as `30s`"),

@@ -27,11 +27,14 @@
 //! **Architecture Invariants:** this crate holds no rule of the registry. Only `rest/` knows HTTP and the paths
 //! of MLflow's endpoints. There is one way to write a commit: to give a parameter that has none its value.
 
+mod blobs;
 mod connect;
+mod files;
 mod log;
 mod mirror;
 mod rest;
 
-pub use connect::{MlflowConnector, Options};
-pub use log::{Caches, MlflowLog};
+pub use blobs::MlflowArtifacts;
+pub use connect::{MlflowConnector, MlflowRegistry, Options, Parts};
+pub use log::MlflowLog;
 pub use mirror::MlflowMirror;

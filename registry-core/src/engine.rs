@@ -621,7 +621,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
         let slot = self.slot(stream);
         match need {
             Need::Whole => self.load(stream, &slot, true).await,
-            Need::Selected(selector) => {
+            Need::Selected(selector) | Need::WithFiles(selector) => {
                 let state = self.load(stream, &slot, false).await?;
                 if state.partial && selector.resolve(&state).is_err() {
                     return self.load(stream, &slot, true).await;

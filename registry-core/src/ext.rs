@@ -550,6 +550,10 @@ pub trait RegistryExt: Registry {
     }
 
     /// The version that a selector names.
+    ///
+    /// Where models are shared with another system, a version that others registered there has its files on
+    /// record once it was promoted here; before that, ask for them with
+    /// [`get_with_files`](RegistryExt::get_with_files).
     fn get(
         &self,
         model: &ModelName,
@@ -558,6 +562,20 @@ pub trait RegistryExt: Registry {
         async move {
             let stream = Stream::Model(model.clone());
             let state = self.state(&stream, &Need::Selected(selector.clone())).await?;
+            found_in(model, selector, &state, self.clock().now())
+        }
+    }
+
+    /// The same, with its files also where they are not on record yet: files of another system are read as a
+    /// whole for that, and nothing is written.
+    fn get_with_files(
+        &self,
+        model: &ModelName,
+        selector: &Selector,
+    ) -> impl Future<Output = Result<Found, Error>> + Send {
+        async move {
+            let stream = Stream::Model(model.clone());
+            let state = self.state(&stream, &Need::WithFiles(selector.clone())).await?;
             found_in(model, selector, &state, self.clock().now())
         }
     }

@@ -50,6 +50,7 @@ mod error;
 pub mod event;
 mod ext;
 pub mod features;
+pub mod files;
 mod garbage;
 mod invalid;
 mod memory;

@@ -54,8 +54,8 @@ pub trait Mirror: Send + Sync + 'static {
     /// `limit` means that the end was reached.
     async fn models(&self, after: Option<&ModelName>, limit: usize) -> Result<Vec<ModelName>, StorageError>;
 
-    /// What others changed, compared with what the log says, in the order in which it shall be adopted. With
-    /// [`Need::Selected`] it is enough to find what bears on that selector. `None`: that cannot be told from a
+    /// What others changed, compared with what the log says, in the order in which it shall be adopted. Where
+    /// only a selector is needed, it is enough to find what bears on that. `None`: that cannot be told from a
     /// state that is partial.
     async fn drift(
         &self,
@@ -64,12 +64,14 @@ pub trait Mirror: Send + Sync + 'static {
         need: &Need,
     ) -> Result<Option<Drift>, StorageError>;
 
-    /// The files of a version that was adopted without them, with their digests, readable under these from
-    /// the artifact store from now on. `None` if there is nothing to add to the record.
+    /// The files of a version that others made, with their digests, readable under these from the artifact
+    /// store by this process, and with [`Keep::ForAll`] by every process from now on. `None` if it has none, or
+    /// none that can be reached.
     async fn files(
         &self,
         model: &ModelName,
         version: &VersionState,
+        keep: Keep,
     ) -> Result<Option<Manifest>, StorageError>;
 
     /// Whether the system can hold what a command would make of a model. Asked before anything is written.
@@ -77,6 +79,15 @@ pub trait Mirror: Send + Sync + 'static {
 
     /// Writes into the system what the log says. Doing it twice, or beside others who do, is harmless.
     async fn project(&self, model: &ModelName, state: &ModelState) -> Result<(), StorageError>;
+}
+
+/// For whom it is kept where the files of others are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// For this process, in memory: nothing is written.
+    ForThis,
+    /// For all who use the registry: the files are about to be put on record.
+    ForAll,
 }
 
 /// What others changed in a system that the registry shares its models with.
@@ -360,9 +371,18 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
         if !found.content.artifacts.is_empty() || found.deleted.is_some() {
             return Ok(None);
         }
-        let Some(artifacts) = self.mirror.files(model, found).await? else { return Ok(None) };
-        let change = ForeignChange::FilesFound { version: found.version.clone(), artifacts };
-        Ok(Some(Foreign { by: None, at: None, change }))
+        self.files_of(model, found, Keep::ForAll).await
+    }
+
+    async fn files_of(
+        &self,
+        model: &ModelName,
+        version: &VersionState,
+        keep: Keep,
+    ) -> Result<Option<Foreign>, Error> {
+        let artifacts = self.mirror.files(model, version, keep).await?;
+        let change = |artifacts| ForeignChange::FilesFound { version: version.version.clone(), artifacts };
+        Ok(artifacts.map(|artifacts| Foreign { by: None, at: None, change: change(artifacts) }))
     }
 
     /// What a request would do, on a state that is not in the log as it is.
@@ -457,8 +477,18 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
 
     async fn state(&self, stream: &Stream, need: &Need) -> Result<Arc<ModelState>, Error> {
         let Stream::Model(model) = stream else { return self.registry.state(stream, need).await };
-        let (state, drift) = self.compare(model, need).await?;
-        self.overlaid(stream, &state, drift)
+        let (state, mut drift) = self.compare(model, need).await?;
+        let overlaid = self.overlaid(stream, &state, drift.clone())?;
+        if let Need::WithFiles(selector) = need
+            && let Ok(Some(found)) = selector.resolve(&overlaid)
+            && found.content.artifacts.is_empty()
+            && found.deleted.is_none()
+            && let Some(files) = self.files_of(model, &found, Keep::ForThis).await?
+        {
+            drift.changes.push(files);
+            return self.overlaid(stream, &state, drift);
+        }
+        Ok(overlaid)
     }
 
     async fn history(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {

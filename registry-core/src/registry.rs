@@ -99,6 +99,20 @@ pub enum Need {
     Whole,
     /// What this selector names, and nothing else.
     Selected(Selector),
+    /// The same, with its files. Where models are shared with another system, the files of a version that
+    /// was not adopted yet must be read as a whole before they can be named by their digests; elsewhere this is
+    /// the same as [`Need::Selected`].
+    WithFiles(Selector),
+}
+
+impl Need {
+    /// The selector, if less than everything is needed.
+    pub fn selector(&self) -> Option<&Selector> {
+        match self {
+            Need::Whole => None,
+            Need::Selected(selector) | Need::WithFiles(selector) => Some(selector),
+        }
+    }
 }
 
 /// A commit and its digest, as read from the log.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
 use registry_core::event::{Event, StageCause};
-use registry_core::mirror::{Drift, Foreign, ForeignChange, Mirror, Mirrored};
+use registry_core::mirror::{Drift, Foreign, ForeignChange, Keep, Mirror, Mirrored};
 use registry_core::storage::{ArtifactStore as _, StorageError, StorageErrorKind};
 use registry_core::{
     Actor, Artifact, By, Command, Content, Engine, Error, Invalid, Manifest, MemoryArtifacts, MemoryLog,
@@ -102,7 +102,12 @@ impl Mirror for Other {
         Ok(Some(drift))
     }
 
-    async fn files(&self, _: &ModelName, _: &VersionState) -> Result<Option<Manifest>, StorageError> {
+    async fn files(
+        &self,
+        _: &ModelName,
+        _: &VersionState,
+        _: Keep,
+    ) -> Result<Option<Manifest>, StorageError> {
         Ok(self.files.clone().map(|file| Manifest::new(vec![file]).unwrap()))
     }
 

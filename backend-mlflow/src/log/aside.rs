@@ -48,6 +48,17 @@ impl MlflowLog {
         Ok(found.map(|experiment| experiment.experiment_id))
     }
 
+    /// The address below which the registry's own files are. None if there is no registry on the server yet and
+    /// none is wanted.
+    pub(crate) async fn location(&self, make: bool) -> Result<Option<String>, StorageError> {
+        if self.runs_experiment(make).await?.is_none() {
+            return Ok(None);
+        }
+        let found = self.server.experiment(self.names.runs()).await;
+        let found = found.map_err(|error| error.failed("looking for where the registry's files are"))?;
+        Ok(found.map(|experiment| experiment.artifact_location))
+    }
+
     async fn claims_run(&self, stream: &Stream, place: &Arc<Place>) -> Result<String, StorageError> {
         self.child(stream, place, Role::Claims, 0).await
     }

@@ -1,8 +1,7 @@
-//! Why this exists: a checkpoint is a cache, and where it is kept may be chosen. Without a choice it stands in
-//! a tag of the head run, which a cold reader fetches anyway, or, if it is long, in a run of its own that
-//! the tag points to. The run before it is deleted; whoever still reads that one gets what was there.
+//! Why this exists: a checkpoint is a cache. It stands in a tag of the head run, which a cold reader fetches
+//! anyway, or, if it is long, in a run of its own that the tag points to. The run before it is deleted; whoever
+//! still reads that one gets what was there.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use registry_core::Stream;
 use registry_core::storage::{CheckpointKind, StorageError, StorageErrorKind};
@@ -13,16 +12,6 @@ use super::{MlflowLog, corrupt};
 
 /// The longest text that is kept in the tag itself: searches give back all tags of a run.
 const TAG_CHARS_MAX: usize = 4_000;
-
-/// Another place for checkpoints, such as files. What is kept is a cache: to have lost it is no failure.
-#[async_trait]
-pub trait Caches: std::fmt::Debug + Send + Sync + 'static {
-    /// Keeps a checkpoint, in place of the one of that kind before it.
-    async fn save(&self, stream: &Stream, kind: CheckpointKind, body: Bytes) -> Result<(), StorageError>;
-
-    /// The checkpoint kept last, or none.
-    async fn load(&self, stream: &Stream, kind: CheckpointKind) -> Result<Option<Bytes>, StorageError>;
-}
 
 fn tag(kind: CheckpointKind) -> String {
     format!("model-registry.checkpoint.{}", kind.as_str())

@@ -62,7 +62,6 @@ use place::{Place, Role, gone};
 
 use crate::rest::{Kind, RestError, Server};
 
-pub use checkpoints::Caches;
 pub(crate) use name::Names;
 
 /// The layout that this version writes.
@@ -90,7 +89,8 @@ pub struct MlflowLog {
     server: Server,
     names: Names,
     read_only: bool,
-    caches: Option<Arc<dyn Caches>>,
+    /// Where files are to be kept; the server chooses if nothing is said.
+    location: Option<String>,
     places: Mutex<LruCache<Stream, Arc<Place>>>,
     /// Streams that were looked for as thoroughly as can be, and never were.
     absent: Mutex<HashSet<Stream>>,
@@ -114,12 +114,12 @@ fn segment_of(revision: Revision) -> u64 {
 }
 
 impl MlflowLog {
-    pub(crate) fn new(server: Server, names: Names, read_only: bool) -> Self {
+    pub(crate) fn new(server: Server, names: Names, read_only: bool, location: Option<String>) -> Self {
         MlflowLog {
+            location,
             server,
             names,
             read_only,
-            caches: None,
             places: Mutex::new(LruCache::new(PLACES_MAX)),
             absent: Mutex::default(),
             runs: Mutex::default(),
@@ -138,13 +138,6 @@ impl MlflowLog {
         }
     }
 
-    /// The same, with checkpoints kept elsewhere.
-    #[must_use]
-    pub fn with_caches(mut self, caches: Arc<dyn Caches>) -> Self {
-        self.caches = Some(caches);
-        self
-    }
-
     fn places(&self) -> MutexGuard<'_, LruCache<Stream, Arc<Place>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +146,7 @@ impl MlflowLog {
         self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_writable(&self) -> Result<(), StorageError> {
+    pub(crate) fn check_writable(&self) -> Result<(), StorageError> {
         if !self.read_only {
             return Ok(());
         }
@@ -404,10 +397,7 @@ impl CommitLog for MlflowLog {
         body: Bytes,
     ) -> Result<(), StorageError> {
         self.check_writable()?;
-        match &self.caches {
-            Some(caches) => caches.save(stream, kind, body).await,
-            None => self.keep_checkpoint(stream, kind, &body).await,
-        }
+        self.keep_checkpoint(stream, kind, &body).await
     }
 
     async fn load_checkpoint(
@@ -415,10 +405,7 @@ impl CommitLog for MlflowLog {
         stream: &Stream,
         kind: CheckpointKind,
     ) -> Result<Option<Bytes>, StorageError> {
-        match &self.caches {
-            Some(caches) => caches.load(stream, kind).await,
-            None => self.kept_checkpoint(stream, kind).await,
-        }
+        self.kept_checkpoint(stream, kind).await
     }
 
     /// A segment: a cold reader then needs the last one or two.

@@ -232,7 +232,7 @@ impl MlflowLog {
                      the experiments whose names begin with its own, damages the registry.",
                 ),
             ];
-            match self.server.create_experiment(name, &tags).await {
+            match self.server.create_experiment(name, self.location.as_deref(), &tags).await {
                 Ok(id) => found = Some(id),
                 // Perhaps another made it, or it was made and only the answer is lost.
                 Err(error) => match look().await? {
@@ -328,7 +328,8 @@ impl MlflowLog {
                 ),
             ),
         ];
-        let made = self.server.create_experiment(&name, &tags).await;
+        let location = self.location.as_ref().map(|location| format!("{location}/{name}"));
+        let made = self.server.create_experiment(&name, location.as_deref(), &tags).await;
         let place = match made {
             Ok(_) => self.keep(stream, Arc::new(Place::new(head.clone()))),
             // Perhaps another made it, or it was made and only the answer is lost. Until that is known, nothing

@@ -3,33 +3,38 @@
 
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use registry_core::ModelName;
-use registry_core::storage::StorageError;
+use registry_core::storage::{StorageError, StorageErrorKind};
 
 use super::foreign::Evidence;
 use super::shown::ShownVersion;
 use super::{EvidenceOf, MlflowMirror, failed};
+use crate::files::Folder;
 use crate::rest::Run;
 
 /// How many versions are looked into at once. A server has few workers.
 const AT_ONCE: usize = 8;
 /// The tag of a run that says whose it is.
 const USER: &str = "mlflow.user";
-/// What begins the address of a file behind the server's proxy.
-const PROXY: &str = "mlflow-artifacts:/";
+/// The file that says what a model is, and how much of it is read.
+const MLMODEL: &str = "MLmodel";
+const MLMODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The path below the proxy's root, if the files are behind it.
-pub(super) fn proxied(uri: &str) -> Option<String> {
-    let rest = uri.strip_prefix(PROXY)?;
-    // `mlflow-artifacts://host/path` names a server; the one that we talk to is meant.
-    let path = match rest.strip_prefix('/') {
-        Some(with_host) => with_host.split_once('/').map_or("", |(_, path)| path),
-        None => rest,
-    };
-    let path = path.trim_matches('/');
-    let safe = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    safe.then(|| path.to_owned())
+/// Where a version came from, as MLflow says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) number: u64,
+    pub(crate) source: String,
+    pub(crate) run_id: Option<String>,
+}
+
+impl From<&ShownVersion> for Origin {
+    fn from(shown: &ShownVersion) -> Self {
+        let ShownVersion { number, source, run_id, .. } = shown;
+        Origin { number: *number, source: source.clone(), run_id: run_id.clone() }
+    }
 }
 
 impl MlflowMirror {
@@ -37,7 +42,7 @@ impl MlflowMirror {
     pub(super) async fn evidence_of(
         &self,
         model: &ModelName,
-        versions: Vec<ShownVersion>,
+        versions: Vec<Origin>,
     ) -> Result<EvidenceOf, StorageError> {
         futures_util::stream::iter(versions)
             .map(|version| async move {
@@ -59,20 +64,16 @@ impl MlflowMirror {
             .await
     }
 
-    async fn find_evidence(
-        &self,
-        model: &ModelName,
-        version: &ShownVersion,
-    ) -> Result<Evidence, StorageError> {
+    async fn find_evidence(&self, model: &ModelName, version: &Origin) -> Result<Evidence, StorageError> {
         let doing = "looking for what is behind a version";
         let mut evidence = Evidence::default();
         let mut run_id = version.run_id.clone().filter(|id| !id.is_empty());
-        let mut folder = proxied(&version.source);
+        let mut folder = Some(version.source.clone()).filter(|source| !source.starts_with("models:/"));
         if let Some(id) = version.source.strip_prefix("models:/").filter(|id| id.starts_with("m-"))
             && let Some(logged) = self.server.logged_model(id).await.map_err(failed(doing))?
         {
             run_id = run_id.or(Some(logged.source_run_id).filter(|id| !id.is_empty()));
-            folder = proxied(&logged.artifact_uri);
+            folder = Some(logged.artifact_uri);
         }
         let run = match &run_id {
             Some(id) => self.server.run(id).await.map_err(failed(doing))?,
@@ -81,21 +82,32 @@ impl MlflowMirror {
         if let Some(run) = &run {
             take_run(run, &mut evidence);
             if let Some(path) = runs_path(&version.source, &run.info.run_id) {
-                folder = proxied(&format!("{}/{path}", run.info.artifact_uri));
+                folder = Some(format!("{}/{path}", run.info.artifact_uri.trim_end_matches('/')));
             }
         }
         if folder.is_none() && version.source.starts_with("models:/") {
             // An address that the server resolves, if it can: the version may have been copied from another.
             let uri = self.server.download_uri(&self.name(model), version.number).await;
-            folder = uri.ok().as_deref().and_then(proxied);
+            folder = uri.ok();
         }
-        if let Some(folder) = folder {
-            let file = self.server.small_artifact(&format!("{folder}/MLmodel")).await;
-            let bytes = file.map_err(failed(doing))?;
-            evidence.mlmodel = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        evidence.folder = folder.filter(|folder| !folder.is_empty());
+        if let Some(uri) = &evidence.folder
+            && let Some(folder) = self.reach.folder(uri).await?
+        {
+            evidence.mlmodel = small_file(&folder, MLMODEL).await?;
         }
         Ok(evidence)
     }
+}
+
+/// A small file of text; none if it is not there.
+async fn small_file(folder: &Folder, name: &str) -> Result<Option<String>, StorageError> {
+    let pieces = match folder.files.read(&folder.path(name), Some(0..MLMODEL_BYTES_MAX)).await {
+        Ok(pieces) => pieces.try_collect::<Vec<Bytes>>().await?,
+        Err(error) if error.kind == StorageErrorKind::Missing => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(String::from_utf8_lossy(&pieces.concat()).into_owned()))
 }
 
 /// The path in `runs:/<run>/<path>`.
@@ -115,18 +127,6 @@ fn take_run(run: &Run, evidence: &mut Evidence) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_behind_the_proxy_are_told_from_others_and_never_leave_it() {
-        assert_eq!(
-            proxied("mlflow-artifacts:/1/ab/artifacts/model").as_deref(),
-            Some("1/ab/artifacts/model")
-        );
-        assert_eq!(proxied("mlflow-artifacts://host:5000/1/ab").as_deref(), Some("1/ab"));
-        for other in ["s3://b/k", "/tmp/x", "mlflow-artifacts:/", "mlflow-artifacts:/1/../2", "models:/m-1"] {
-            assert_eq!(proxied(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn the_path_in_a_run_is_found() {

@@ -28,6 +28,8 @@ pub(crate) struct Evidence {
     pub(crate) metrics: BTreeMap<String, f64>,
     pub(crate) user: Option<String>,
     pub(crate) experiment: Option<String>,
+    /// The address of the folder of its files.
+    pub(crate) folder: Option<String>,
     /// The file `MLmodel`.
     pub(crate) mlmodel: Option<String>,
 }

@@ -24,16 +24,19 @@
 //! | version | version with the tag `model-registry.version`, a run of its own with parameters and metrics |
 //! | stage | native stage; aliases `staging` and `production` |
 //! | alias | alias |
+//! | files | files in the folder `model` of that run |
 //! | digest, stage, approval, deprecation, quarantine | tags `model-registry.…` |
 //!
 //! Nothing that others made is ever deleted, and a version that is deleted here is archived and tagged there,
 //! since MLflow knows no way back.
 
 mod evidence;
+mod files;
 mod foreign;
 mod items;
 mod numbers;
 mod read;
+mod runs;
 mod shown;
 mod write;
 
@@ -44,15 +47,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use lru::LruCache;
 use registry_core::codec::decode;
-use registry_core::mirror::{Drift, Mirror};
-use registry_core::storage::{CommitLog as _, StorageError, StorageErrorKind};
+use registry_core::files::OpenFiles;
+use registry_core::mirror::{Drift, Keep, Mirror};
+use registry_core::storage::{ArtifactStore, CommitLog as _, StorageError, StorageErrorKind};
 use registry_core::{
     Actor, Command, IdSource as _, Invalid, Manifest, ModelName, ModelState, Need, Revision, Stream,
     SystemIds, Tags, Version, VersionState,
 };
 
+use crate::blobs::MlflowArtifacts;
+use crate::files::Reach;
 use crate::log::MlflowLog;
 use crate::rest::{RestError, Server};
+use serde_json::Value;
+
 use foreign::Evidence;
 use read::Snapshot;
 use shown::{MLFLOWS, OURS};
@@ -78,6 +86,8 @@ const PAGE: usize = 512;
 pub struct MlflowMirror {
     server: Server,
     log: Arc<MlflowLog>,
+    reach: Reach,
+    bytes: Bytes,
     system: Actor,
     /// What the names of all models begin with there.
     prefix: String,
@@ -99,14 +109,26 @@ impl std::fmt::Debug for MlflowMirror {
     }
 }
 
+/// Where the registry's bytes are, from which the files of versions are shown.
+enum Bytes {
+    /// Nobody said: no files are shown.
+    None,
+    /// With the files of the server.
+    Ours(Arc<MlflowArtifacts>),
+    /// In a store of its own.
+    Other(Arc<dyn ArtifactStore>),
+}
+
 fn failed(doing: &str) -> impl FnOnce(RestError) -> StorageError {
     move |error| error.failed(doing)
 }
 
 impl MlflowMirror {
-    /// The registry of the server that a log is on.
+    /// The registry of the server that a log is on. Files are not shown there unless it is said where they are.
     pub fn new(log: Arc<MlflowLog>) -> Result<Self, Invalid> {
         Ok(MlflowMirror {
+            reach: Reach::new(log.server(), None),
+            bytes: Bytes::None,
             server: log.server().clone(),
             log,
             system: "mlflow".parse()?,
@@ -125,6 +147,29 @@ impl MlflowMirror {
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// The same, with the files of versions from, and known to, the store of the same server.
+    #[must_use]
+    pub fn with_artifacts(mut self, artifacts: Arc<MlflowArtifacts>) -> Self {
+        self.reach = artifacts.reach().clone();
+        self.bytes = Bytes::Ours(artifacts);
+        self
+    }
+
+    /// The same, with the files of versions from another store; those of versions that others registered are copied
+    /// there when they are needed.
+    #[must_use]
+    pub fn with_other_artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
+        self.bytes = Bytes::Other(artifacts);
+        self
+    }
+
+    /// The same, reaching other places than the server's own proxy, such as buckets.
+    #[must_use]
+    pub fn with_files(mut self, files: Arc<dyn OpenFiles>) -> Self {
+        self.reach = Reach::new(&self.server, Some(files));
         self
     }
 
@@ -246,7 +291,7 @@ impl Mirror for MlflowMirror {
         state: &ModelState,
         need: &Need,
     ) -> Result<Option<Drift>, StorageError> {
-        if let Need::Selected(selector) = need
+        if let Some(selector) = need.selector()
             && let Some(drift) = self.glance(model, state, selector).await?
         {
             return Ok(Some(drift));
@@ -257,8 +302,13 @@ impl Mirror for MlflowMirror {
         self.look(model, state).await.map(Some)
     }
 
-    async fn files(&self, _: &ModelName, _: &VersionState) -> Result<Option<Manifest>, StorageError> {
-        Ok(None)
+    async fn files(
+        &self,
+        model: &ModelName,
+        version: &VersionState,
+        keep: Keep,
+    ) -> Result<Option<Manifest>, StorageError> {
+        self.files_of(model, version, keep).await
     }
 
     fn check(&self, model: &ModelName, command: &Command) -> Result<(), Invalid> {
@@ -270,6 +320,19 @@ impl Mirror for MlflowMirror {
         if name.contains('\'') && name.contains('"') {
             return Err(Invalid::new("model name", name, "MLflow cannot search for a name with both quotes"));
         }
+        let long = |values: &BTreeMap<String, Value>| {
+            let parameter = values
+                .iter()
+                .find(|(_, value)| write::PARAM_CHARS_MAX < write::parameter(value).chars().count());
+            match parameter {
+                None => Ok(()),
+                Some((name, _)) => Err(Invalid::new(
+                    "hyperparameter",
+                    name,
+                    format!("MLflow keeps at most {} characters of a parameter", write::PARAM_CHARS_MAX),
+                )),
+            }
+        };
         let check = |tags: &Tags| match tags.keys().find(|key| is_reserved(key.as_str())) {
             Some(key) => {
                 let problem =
@@ -279,7 +342,10 @@ impl Mirror for MlflowMirror {
             None => Ok(()),
         };
         match command {
-            Command::Register { content, .. } => check(&content.tags),
+            Command::Register { content, .. } => {
+                long(&content.metadata.hyperparameters)?;
+                check(&content.tags)
+            }
             Command::ChangeTags { set, .. } => check(set),
             _ => Ok(()),
         }

@@ -11,6 +11,7 @@ use registry_core::{
     Clock as _, ModelName, ModelState, Selector, Stage, Stream, SystemClock, Timestamp, Version,
 };
 
+use super::evidence::Origin;
 use super::foreign::{changes, content};
 use super::items::{Differences, Item, Items, compare, present, wanted};
 use super::numbers::{Numbers, adopted_from};
@@ -213,7 +214,8 @@ impl MlflowMirror {
         let snapshot = self.see(model, &state).await?;
         let seen = self.compare(model, &state, snapshot.clone()).await?;
         let unfinished = seen.unfinished();
-        if !seen.has_foreign() {
+        let runs = self.changed_runs(&state, &seen.shown, &seen.numbers).await?;
+        if !seen.has_foreign() && runs.is_empty() {
             let mut kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push(model.clone(), snapshot);
             return Ok(Drift { changes: Vec::new(), unfinished });
@@ -222,11 +224,15 @@ impl MlflowMirror {
         if !self.newer(&Stream::from(model), &state).await?.is_empty() {
             return Ok(Drift::default());
         }
-        let foreign =
-            seen.numbers.foreign.keys().filter_map(|number| seen.shown.versions.get(number).cloned());
+        let foreign = seen
+            .numbers
+            .foreign
+            .keys()
+            .filter_map(|number| seen.shown.versions.get(number).map(Origin::from));
         let evidence = self.evidence_of(model, foreign.collect()).await?;
         let Seen { shown, numbers, differences, deleted, .. } = &seen;
-        let changes = changes(&state, shown, numbers, differences, deleted, &evidence);
+        let mut changes = changes(&state, shown, numbers, differences, deleted, &evidence);
+        changes.extend(runs);
         Ok(Drift { changes, unfinished })
     }
 
@@ -298,7 +304,7 @@ impl MlflowMirror {
         let found = shown_version(found);
         let version = found.version().unwrap_or_else(|| Version::new(number, 0, 0));
         let evidence =
-            self.evidence_of(model, vec![found.clone()]).await?.remove(&number).unwrap_or_default();
+            self.evidence_of(model, vec![Origin::from(&found)]).await?.remove(&number).unwrap_or_default();
         let foreign = |at, change| Foreign { by: evidence.by(), at, change };
         let content = Box::new(content(&found, &evidence));
         let registered = ForeignChange::Registered { version: version.clone(), content };

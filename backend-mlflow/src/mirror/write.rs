@@ -11,7 +11,9 @@ use registry_core::storage::{StorageError, StorageErrorKind};
 use registry_core::{
     Clock as _, Digest, Key, ModelName, ModelState, Stage, Stream, SystemClock, Version, VersionState,
 };
+use serde_json::Value;
 
+use super::files::FOLDER;
 use super::items::{Item, Items, compare, our_tags, present, wanted};
 use super::numbers::Numbers;
 use super::read::{SHOWING, SHOWN, Seen};
@@ -25,7 +27,7 @@ const ROUNDS_MAX: u32 = 50;
 /// projection may take.
 const SHOWING_MAX_US: i64 = 10 * 60 * 1_000_000;
 /// The most characters of a parameter; more would be cut off without a word.
-const PARAM_CHARS_MAX: usize = 6_000;
+pub(super) const PARAM_CHARS_MAX: usize = 6_000;
 /// How many tags are written at once.
 const TAGS_AT_ONCE: usize = 4;
 /// How many are written with one request.
@@ -230,7 +232,8 @@ impl MlflowMirror {
         let run_id = self.run_of(&stream, version).await?;
         let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
         let uri = run.map(|run| run.info.artifact_uri).unwrap_or_default();
-        let source = format!("{}/model", uri.trim_end_matches('/'));
+        self.put_files(version, &uri).await?;
+        let source = format!("{}/{FOLDER}", uri.trim_end_matches('/'));
         let description = version.content.description.as_ref().map_or("", |text| text.as_str());
         let users = version.content.tags.iter().filter(|(key, _)| is_users(key.as_str()));
         let tags: Vec<Pair> = users
@@ -280,7 +283,7 @@ impl MlflowMirror {
             .iter()
             .filter(|(key, _)| key.parse::<Key>().is_ok())
             .map(|(key, value)| {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let text = parameter(value);
                 Pair::new(key.as_str(), text.chars().take(PARAM_CHARS_MAX).collect::<String>())
             })
             .collect();
@@ -300,6 +303,11 @@ impl MlflowMirror {
         }
         Ok(standing)
     }
+}
+
+/// A hyperparameter as MLflow keeps it.
+pub(super) fn parameter(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn is_of_version(item: &Item) -> bool {

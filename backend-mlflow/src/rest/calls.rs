@@ -28,8 +28,17 @@ impl Server {
     }
 
     /// Makes an experiment with its tags at once. Of several who make the same name one succeeds.
-    pub(crate) async fn create_experiment(&self, name: &str, tags: &[Pair]) -> Result<String, RestError> {
-        let body = json!({"name": name, "tags": tags});
+    /// Its files are where the server chooses, if nothing is said of that.
+    pub(crate) async fn create_experiment(
+        &self,
+        name: &str,
+        location: Option<&str>,
+        tags: &[Pair],
+    ) -> Result<String, RestError> {
+        let mut body = json!({"name": name, "tags": tags});
+        if let (Some(location), Some(body)) = (location, body.as_object_mut()) {
+            body.insert("artifact_location".to_owned(), location.into());
+        }
         let made: CreatedExperiment = self.post("experiments/create", &body, Repeat::Never).await?;
         Ok(made.experiment_id)
     }

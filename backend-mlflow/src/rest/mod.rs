@@ -35,6 +35,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION
 use reqwest::{Method, Url};
 use serde::de::DeserializeOwned;
 
+pub(crate) use artifacts::{Download, ListedFile, Multipart};
 pub(crate) use error::{Kind, RestError, Secrets};
 pub(crate) use models::{ModelVersion, RegisteredModel};
 pub(crate) use types::{Experiment, Pair, Run};
@@ -86,6 +87,7 @@ pub(crate) struct Server {
 
 struct Inner {
     client: reqwest::Client,
+    elsewhere: reqwest::Client,
     base: String,
     auth: Auth,
     timeout: Duration,
@@ -115,32 +117,40 @@ impl Server {
             headers.insert(HeaderName::from_static("x-mlflow-workspace"), value);
         }
         let secure = url.scheme() == "https";
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers)
-            .user_agent(concat!("model-registry/", env!("CARGO_PKG_VERSION")))
-            .timeout(timeout)
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            // A POST that is redirected may arrive as a GET; better to say where the server is.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false);
-        if !secure {
-            builder = builder.pool_max_idle_per_host(0);
-        }
-        if let Some(pem) = ca_pem {
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| format!("the certificates cannot be read: {error}"))?;
-            if certificates.is_empty() {
-                return Err("the file holds no certificate in PEM form".to_owned());
+        let certificates = match ca_pem {
+            None => Vec::new(),
+            Some(pem) => reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| format!("the certificates cannot be read: {error}"))
+                .and_then(|found| match found.is_empty() {
+                    true => Err("the file holds no certificate in PEM form".to_owned()),
+                    false => Ok(found),
+                })?,
+        };
+        let builder = || {
+            let builder = reqwest::Client::builder()
+                .user_agent(concat!("model-registry/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(timeout.min(Duration::from_secs(10)))
+                // A POST that is redirected may arrive as a GET; better to say where the server is.
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false);
+            match certificates.is_empty() {
+                true => builder,
+                false => builder.tls_certs_merge(certificates.clone()),
             }
-            builder = builder.tls_certs_merge(certificates);
+        };
+        let failed = |error: reqwest::Error| format!("the client cannot be made: {error}");
+        let mut client = builder().default_headers(headers);
+        if !secure {
+            client = client.pool_max_idle_per_host(0);
         }
-        let client = builder.build().map_err(|error| format!("the client cannot be made: {error}"))?;
+        let client = client.build().map_err(failed)?;
+        let elsewhere = builder().build().map_err(failed)?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         let secrets = Secrets::new(match &auth {
             Auth::None => None,
             Auth::Basic { password: secret, .. } | Auth::Bearer(secret) => Some(secret.clone()),
         });
-        Ok(Server { inner: Arc::new(Inner { client, base, auth, timeout, secrets }) })
+        Ok(Server { inner: Arc::new(Inner { client, elsewhere, base, auth, timeout, secrets }) })
     }
 
     /// Where the server is, without secrets.
@@ -177,17 +187,6 @@ impl Server {
         self.answer(method, url, body, repeat, |answer| parsed(answer)).await
     }
 
-    /// The same at any address, with the answer as it came.
-    async fn send_to(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<Bytes>,
-        repeat: Repeat,
-    ) -> Result<Bytes, RestError> {
-        self.answer(method, url, body, repeat, |answer| Ok(answer.clone())).await
-    }
-
     async fn answer<T>(
         &self,
         method: Method,
@@ -196,12 +195,27 @@ impl Server {
         repeat: Repeat,
         read: impl Fn(&Bytes) -> Result<T, Failed>,
     ) -> Result<T, RestError> {
+        let send = || async {
+            let mut request = self.request_to(method.clone(), url.clone(), self.inner.timeout);
+            if let Some(body) = &body {
+                request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+            }
+            read(&self.whole(request).await?)
+        };
+        self.repeated(repeat, send).await
+    }
+
+    /// Does it again where that may help and does no harm.
+    async fn repeated<T, F: Future<Output = Result<T, Failed>>>(
+        &self,
+        repeat: Repeat,
+        send: impl Fn() -> F,
+    ) -> Result<T, RestError> {
         let until = tokio::time::Instant::now() + self.inner.timeout * TIMEOUTS_MAX;
         let mut wait = WAIT_FIRST;
         let mut doubtful = false;
         for attempt in 1.. {
-            let sent = self.once(method.clone(), url.clone(), body.clone()).await;
-            let Failed { error, retry_after } = match sent.and_then(|answer| read(&answer)) {
+            let Failed { error, retry_after } = match send().await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -216,8 +230,7 @@ impl Server {
             doubtful |= error.doubtful;
             let pause = retry_after.unwrap_or(wait).min(WAIT_MAX);
             if !again || ATTEMPTS_MAX <= attempt || until < tokio::time::Instant::now() + pause {
-                let message = self.inner.secrets.blotted(&error.message);
-                return Err(RestError { message, ..error }.doubtful(doubtful));
+                return Err(self.blotted(error).doubtful(doubtful));
             }
             tokio::time::sleep(pause).await;
             wait *= 2;
@@ -225,17 +238,32 @@ impl Server {
         Err(RestError::new(Kind::Transport, "gave up").doubtful(true))
     }
 
-    /// Sends a request once and reads the answer to its end.
-    async fn once(&self, method: Method, url: Url, body: Option<Bytes>) -> Result<Bytes, Failed> {
-        let mut request = self.inner.client.request(method, url);
-        request = match &self.inner.auth {
+    /// Without what must not be shown.
+    fn blotted(&self, error: RestError) -> RestError {
+        let message = self.inner.secrets.blotted(&error.message);
+        RestError { message, ..error }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.timeout
+    }
+
+    /// A client for other servers, which are told nothing of who we are to this one.
+    fn elsewhere(&self) -> &reqwest::Client {
+        &self.inner.elsewhere
+    }
+
+    fn request_to(&self, method: Method, url: Url, time: Duration) -> reqwest::RequestBuilder {
+        let request = self.inner.client.request(method, url).timeout(time);
+        match &self.inner.auth {
             Auth::None => request,
             Auth::Basic { user, password } => request.basic_auth(user, Some(password)),
             Auth::Bearer(token) => request.bearer_auth(token),
-        };
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
+    }
+
+    /// Sends a request once and reads the answer to its end.
+    async fn whole(&self, request: reqwest::RequestBuilder) -> Result<Bytes, Failed> {
         let answer = request.send().await.map_err(|error| self.no_answer(error))?;
         let status = answer.status();
         let header = |name| {

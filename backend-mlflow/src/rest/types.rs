@@ -29,6 +29,9 @@ pub(crate) struct Experiment {
     pub(crate) experiment_id: String,
     #[serde(default)]
     pub(crate) name: String,
+    /// Where the files of its runs are.
+    #[serde(default)]
+    pub(crate) artifact_location: String,
     #[serde(default)]
     lifecycle_stage: String,
     #[serde(default)]

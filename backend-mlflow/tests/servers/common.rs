@@ -1,14 +1,11 @@
 //! A registry on an MLflow server, as a candidate for the exam.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use backend_mlflow::{MlflowLog, MlflowMirror, Options};
-use bytes::Bytes;
-use futures_util::TryStreamExt as _;
-use registry_core::storage::ArtifactStore as _;
+use backend_mlflow::{MlflowLog, Options, Parts};
 use registry_core::testing::{Candidate, Damage, Handle};
-use registry_core::{Digest, IdSource as _, MemoryArtifacts, Revision, Stream, SystemIds};
+use registry_core::{Digest, IdSource as _, Revision, Stream, SystemIds};
+
+use crate::wire::ask;
 
 /// The address of a server for tests, from a variable that the test runner sets.
 pub(crate) fn server(variable: &str) -> String {
@@ -59,26 +56,50 @@ pub(crate) struct OnMlflow {
     pub(crate) address: String,
     pub(crate) registry: String,
     variable: &'static str,
-    blobs: Arc<MemoryArtifacts>,
 }
 
 impl OnMlflow {
     pub(crate) fn new(variable: &'static str) -> Self {
-        OnMlflow { address: server(variable), registry: fresh(), variable, blobs: Arc::default() }
+        OnMlflow { address: server(variable), registry: fresh(), variable }
+    }
+
+    /// The models of this registry have names of their own, so that it can share the server with others.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}-", self.registry)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options::new(&self.address).unwrap().with_registry(&self.registry).with_prefix(self.prefix())
     }
 
     pub(crate) fn log(&self) -> MlflowLog {
-        let options = Options::new(&self.address).unwrap().with_registry(&self.registry);
-        options.open_log().unwrap()
+        self.options().open_log().unwrap()
+    }
+
+    /// The path of a blob's one file behind the server's proxy.
+    async fn blob(&self, digest: &Digest) -> String {
+        let path = format!("experiments/get-by-name?experiment_name={}", self.registry);
+        let found = ask(&self.address, &path, &serde_json::Value::Null).await;
+        let location = found["experiment"]["artifact_location"].as_str().unwrap();
+        let hex = digest.hex();
+        let folder = format!("{}/blobs/{}", location.strip_prefix("mlflow-artifacts:/").unwrap(), &hex[..2]);
+        let list = format!("{}/api/2.0/mlflow-artifacts/artifacts?path={folder}", self.address);
+        let found: serde_json::Value =
+            serde_json::from_str(&reqwest::get(list).await.unwrap().text().await.unwrap()).unwrap();
+        let start = format!("{}.copy.", &hex[2..]);
+        let names = found["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap());
+        let mut names = names.filter(|name| name.starts_with(&start));
+        let name = names.next().unwrap();
+        assert_eq!(names.next(), None);
+        format!("{}/api/2.0/mlflow-artifacts/artifacts/{folder}/{name}", self.address)
     }
 }
 
 #[async_trait]
 impl Candidate for OnMlflow {
     async fn open(&self) -> Handle {
-        let log = Arc::new(self.log());
-        let mirror = MlflowMirror::new(Arc::clone(&log)).unwrap().with_prefix(&format!("{}-", self.registry));
-        Handle { log, artifacts: Arc::clone(&self.blobs) as _, mirror: Some(Arc::new(mirror)) }
+        let Parts { log, artifacts, mirror } = self.options().open_parts().unwrap();
+        Handle { log, artifacts, mirror: Some(mirror) }
     }
 
     /// MLflow overwrites no parameter, so this is done in the database below it.
@@ -91,15 +112,20 @@ impl Candidate for OnMlflow {
         assert!(altered.unwrap().success());
     }
 
+    /// Files are overwritten by whoever asks.
     async fn damage_blob(&self, digest: &Digest, damage: Damage) {
-        let pieces: Vec<Bytes> = self.blobs.read(digest, None).await.unwrap().try_collect().await.unwrap();
-        let mut bytes = pieces.concat();
+        let url = self.blob(digest).await;
+        let client = reqwest::Client::new();
+        let mut bytes = client.get(&url).send().await.unwrap().bytes().await.unwrap().to_vec();
         match damage {
             Damage::Altered => *bytes.first_mut().unwrap() ^= 1,
             Damage::Truncated => drop(bytes.pop()),
             Damage::Emptied => bytes.clear(),
-            Damage::Removed => return self.blobs.damage(digest, None),
+            Damage::Removed => {
+                assert!(client.delete(&url).send().await.unwrap().status().is_success());
+                return;
+            }
         }
-        self.blobs.damage(digest, Some(bytes.into()));
+        assert!(client.put(&url).body(bytes).send().await.unwrap().status().is_success());
     }
 }

@@ -1,27 +1,21 @@
 //! A server that others use too: what they did before the registry came, what they do past it, and what they
 //! see of it. Others are plain requests here, the same that MLflow's own client sends.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use backend_mlflow::{MlflowLog, MlflowMirror};
+use backend_mlflow::MlflowRegistry;
 use futures_util::future::join_all;
-use registry_core::mirror::Mirrored;
 use registry_core::storage::CommitLog as _;
 use registry_core::{
-    By, Content, Engine, Event, Key, MemoryArtifacts, Metric, ModelName, PromoteOptions, Registration,
-    Registry, RegistryExt as _, Revision, Selector, Stage, StreamKind, Version,
+    By, Content, Event, Key, Metric, ModelName, PromoteOptions, Registration, Registry, RegistryExt as _,
+    Revision, Selector, Stage, StreamKind, Version,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use crate::common::OnMlflow;
-
-type Shared = Mirrored<Engine<MlflowLog, MemoryArtifacts>, MlflowMirror>;
 
 /// A registry that shares a server, and those it shares it with.
 struct World {
     on: OnMlflow,
-    bytes: Arc<MemoryArtifacts>,
     client: reqwest::Client,
 }
 
@@ -40,23 +34,17 @@ fn alice() -> By {
 impl World {
     fn new(variable: &'static str) -> Self {
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        World { on: OnMlflow::new(variable), bytes: Arc::default(), client }
-    }
-
-    fn prefix(&self) -> String {
-        format!("{}-", self.on.registry)
+        World { on: OnMlflow::new(variable), client }
     }
 
     /// The model's name as others know it.
     fn name(&self) -> String {
-        format!("{}fraud", self.prefix())
+        format!("{}fraud", self.on.prefix())
     }
 
     /// As another process would open it.
-    fn open(&self) -> Shared {
-        let log = Arc::new(self.on.log());
-        let mirror = MlflowMirror::new(Arc::clone(&log)).unwrap().with_prefix(&self.prefix());
-        Mirrored::new(Arc::new(Engine::new(log, Arc::clone(&self.bytes))), Arc::new(mirror))
+    fn open(&self) -> MlflowRegistry {
+        self.on.options().open().unwrap()
     }
 
     async fn send(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
@@ -301,7 +289,7 @@ async fn racers_end_with_one_in_production(variable: &'static str, racers: usize
         let registration = Registration::new(version.clone(), Content::default());
         registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
     }
-    let processes: Vec<Shared> = versions.iter().map(|_| world.open()).collect();
+    let processes: Vec<MlflowRegistry> = versions.iter().map(|_| world.open()).collect();
     let mut winners = BTreeSet::new();
     for round in 0..rounds {
         let races = processes.iter().zip(&versions).map(|(process, version)| async move {
