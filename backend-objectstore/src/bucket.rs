@@ -35,6 +35,18 @@ impl Secrets {
         Secrets(values.into_iter().filter(|value| 4 <= value.len()).collect())
     }
 
+    /// What a failure of a read, or of a write that may be done twice, means.
+    pub(crate) fn failed(&self, doing: &str, key: &Path, error: &object_store::Error) -> StorageError {
+        let kind = match error {
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+                StorageErrorKind::PermissionDenied
+            }
+            _ => StorageErrorKind::NotDone,
+        };
+        let message = self.blotted(&error.to_string());
+        StorageError::new(kind, format!("{doing} {key} failed: {message}"))
+    }
+
     pub(crate) fn blotted(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.0 {
@@ -96,14 +108,7 @@ impl Bucket {
 
     /// What a failure of a read, or of a write that may be done twice, means.
     pub(crate) fn failed(&self, doing: &str, key: &Path, error: &object_store::Error) -> StorageError {
-        let kind = match error {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                StorageErrorKind::PermissionDenied
-            }
-            _ => StorageErrorKind::NotDone,
-        };
-        let message = self.secrets.blotted(&error.to_string());
-        StorageError::new(kind, format!("{doing} {key} failed: {message}"))
+        self.secrets.failed(doing, key, error)
     }
 
     /// What a failure of an append means: only what surely did nothing may be called so.

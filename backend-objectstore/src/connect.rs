@@ -368,6 +368,24 @@ fn open_folder(location: &Location, create: bool) -> Result<Opened, Error> {
     Ok(plain(store.with_fsync(true)))
 }
 
+fn open_cloud(location: &mut Location) -> Result<(Opened, String), Error> {
+    match location.scheme.as_str() {
+        "s3" => open_s3(location),
+        "gs" => open_gcs(location),
+        // The last one is what MLflow calls it.
+        "az" | "azure" | "abfss" | "wasbs" => open_azure(location),
+        other => Err(location.error(format!("`{other}` is not a scheme of buckets"))),
+    }
+}
+
+/// A cloud's store, the path in it, and what must not be shown.
+pub(crate) fn open_store(
+    location: &mut Location,
+) -> Result<(Arc<dyn ObjectStore>, String, Secrets), Error> {
+    let (opened, prefix) = open_cloud(location)?;
+    Ok((opened.store, prefix, opened.secrets))
+}
+
 #[async_trait]
 impl Connector for BucketConnector {
     fn schemes(&self) -> &'static [&'static str] {
@@ -384,9 +402,6 @@ impl Connector for BucketConnector {
             options.create = create;
         }
         let (opened, prefix) = match location.scheme.as_str() {
-            "s3" => open_s3(&mut location)?,
-            "gs" => open_gcs(&mut location)?,
-            "az" | "azure" | "abfss" => open_azure(&mut location)?,
             "file" => {
                 location.finish(&COMMON)?;
                 (open_folder(&location, options.create && !options.read_only)?, String::new())
@@ -395,7 +410,7 @@ impl Connector for BucketConnector {
                 location.finish(&COMMON)?;
                 (plain(InMemory::new()), String::new())
             }
-            other => return Err(location.error(format!("`{other}` is not a scheme of buckets"))),
+            _ => open_cloud(&mut location)?,
         };
         let Opened { store, once, multipart, signer, secrets } = opened;
         let (log, mut artifacts) = options.open_with(store, once, &prefix, secrets).await?;

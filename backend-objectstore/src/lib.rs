@@ -43,6 +43,7 @@
 mod blobs;
 mod bucket;
 mod connect;
+mod files;
 mod key;
 mod log;
 
@@ -57,6 +58,7 @@ use registry_core::{Clock as _, Engine, Error, IdSource as _, SystemClock, Syste
 
 pub use blobs::BucketArtifacts;
 pub use connect::BucketConnector;
+pub use files::BucketFiles;
 pub use log::BucketLog;
 pub use object_store;
 

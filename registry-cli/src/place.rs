@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backend_local::SqliteConnector;
-use backend_objectstore::BucketConnector;
+use backend_mlflow::MlflowConnector;
+use backend_objectstore::{BucketConnector, BucketFiles};
 use registry_core::{Connectors, Error, Invalid, Location, Registry};
 
 use crate::failure::{Failure, Kind};
@@ -43,13 +44,15 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
     if location.scheme == "sqlite" {
         check_folder(&location, purpose)?;
     }
-    // Every connector knows these two.
+    // Every connector knows the first, and every one that makes what is not there the second. An MLflow server is
+    // there or not.
     let option = match purpose {
         Purpose::Read => Some(("read_only", "true")),
-        Purpose::Change => Some(("create", "false")),
-        Purpose::Begin => None,
+        Purpose::Change if !location.scheme.starts_with("mlflow") => Some(("create", "false")),
+        Purpose::Change | Purpose::Begin => None,
     };
-    let connectors = Connectors::new().with(SqliteConnector).with(BucketConnector);
+    let mlflow = MlflowConnector::new().with_files(Arc::new(buckets()));
+    let connectors = Connectors::new().with(SqliteConnector).with(BucketConnector).with(mlflow);
     if let Some((name, value)) = option
         && connectors.schemes().contains(&location.scheme.as_str())
     {
@@ -58,6 +61,17 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
     match connectors.open_location(location).await {
         Err(Error::NoRegistry { location }) => Err(none_at(&location)),
         opened => Ok(opened?),
+    }
+}
+
+/// The buckets where MLflow servers keep files, with what MLflow's clients take from the environment.
+fn buckets() -> BucketFiles {
+    match std::env::var("MLFLOW_S3_ENDPOINT_URL") {
+        Ok(url) if !url.is_empty() => {
+            let options = format!("endpoint={url}&allow_http={}", url.starts_with("http://"));
+            BucketFiles::new().with_options("s3", &options)
+        }
+        _ => BucketFiles::new(),
     }
 }
 

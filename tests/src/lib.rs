@@ -40,7 +40,8 @@ pub async fn into_production(
 pub async fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
     let connectors = registry_core::Connectors::new()
         .with(backend_local::SqliteConnector)
-        .with(backend_objectstore::BucketConnector);
+        .with(backend_objectstore::BucketConnector)
+        .with(backend_mlflow::MlflowConnector::new());
     connectors.open(url).await
 }
 

@@ -130,7 +130,12 @@ fn sentence(change: &ForeignChange) -> String {
             Some(text) => format!("described {}: {}", of(version), one_line(text.as_str())),
             None => format!("removed the description of {}", of(version)),
         },
-        ForeignChange::Amended { version, .. } => format!("amended {version}"),
+        ForeignChange::Amended { version, metadata, metrics } => {
+            let named = metadata.extra.iter().map(|(key, value)| format!("{key} = {value}"));
+            let measured = metrics.iter().map(|(key, metric)| format!("{key} = {}", metric.value));
+            let amended: Vec<String> = named.chain(measured).collect();
+            format!("amended {version}: {}", one_line(&amended.join(", ")))
+        }
         _ => "made a change that this version of the program does not know".to_owned(),
     }
 }

@@ -50,7 +50,10 @@ impl Get {
             return Err(Invalid::new("range", shown, "needs --cat, the file it is a part of").into());
         }
         let registry = session.open(Purpose::Read).await?;
-        let found = registry.get(&self.model, &self.selector).await?;
+        let found = match self.output.is_some() || self.cat.is_some() {
+            true => registry.get_with_files(&self.model, &self.selector).await?,
+            false => registry.get(&self.model, &self.selector).await?,
+        };
         for warning in found.warnings() {
             warn(&warning);
         }
