@@ -379,9 +379,7 @@ fn open_cloud(location: &mut Location) -> Result<(Opened, String), Error> {
 }
 
 /// A cloud's store, the path in it, and what must not be shown.
-pub(crate) fn open_store(
-    location: &mut Location,
-) -> Result<(Arc<dyn ObjectStore>, String, Secrets), Error> {
+pub(crate) fn open_store(location: &mut Location) -> Result<(Arc<dyn ObjectStore>, String, Secrets), Error> {
     let (opened, prefix) = open_cloud(location)?;
     Ok((opened.store, prefix, opened.secrets))
 }

@@ -61,7 +61,10 @@ impl OpenFiles for BucketFiles {
             Some(options) => format!("{url}{}{options}", if url.contains('?') { '&' } else { '?' }),
         };
         let Some(mut location) = Location::parse(&with_options) else {
-            return Err(Error::Open { location: url.to_owned(), problem: "is no URL of a bucket".to_owned() });
+            return Err(Error::Open {
+                location: url.to_owned(),
+                problem: "is no URL of a bucket".to_owned(),
+            });
         };
         let (store, prefix, secrets) = open_store(&mut location)?;
         let prefix = Path::parse(prefix.trim_matches('/'))
@@ -154,7 +157,8 @@ impl Files for Folder {
         let mut part = None;
         if let Some(range) = range {
             // A range that reaches beyond the end is refused by some and cut by others.
-            let size = self.store.head(&key).await.map_err(|error| self.failed("reading", &key, &error))?.size;
+            let size =
+                self.store.head(&key).await.map_err(|error| self.failed("reading", &key, &error))?.size;
             let range = range.start..range.end.min(size);
             if range.end <= range.start {
                 return Ok(Box::pin(futures_util::stream::empty()));
@@ -206,9 +210,11 @@ mod tests {
         let prefix = Path::from("root/of all");
         let folder = Folder { store: Arc::new(InMemory::new()), prefix, secrets: Secrets::default() };
         let large = Bytes::from(vec![7; 20 * 1024 * 1024]);
-        for (path, bytes) in
-            [("model/a b.bin", Bytes::from_static(b"abc")), ("model/x/large", large.clone()), ("e", Bytes::new())]
-        {
+        for (path, bytes) in [
+            ("model/a b.bin", Bytes::from_static(b"abc")),
+            ("model/x/large", large.clone()),
+            ("e", Bytes::new()),
+        ] {
             folder.write(path, &bytes, blob(&bytes)).await.unwrap();
             let read: Vec<Bytes> = folder.read(path, None).await.unwrap().try_collect().await.unwrap();
             assert!(read.concat() == bytes);

@@ -22,7 +22,7 @@ pub(crate) fn fresh() -> String {
 }
 
 /// What the test runner says of a server besides its address.
-fn told(variable: &str) -> String {
+pub(crate) fn told(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("no {variable}: `cargo xtask test` sets it"))
 }
 
@@ -74,6 +74,25 @@ impl OnMlflow {
 
     pub(crate) fn log(&self) -> MlflowLog {
         self.options().open_log().unwrap()
+    }
+
+    /// The address of a file of a version that others registered, behind the server's proxy.
+    pub(crate) async fn place_of(&self, source: &str, file: &str, run: &str) -> String {
+        // With MLflow 3 its files are those of a logged model.
+        let folder = match source.strip_prefix("models:/") {
+            Some(id) => {
+                let found =
+                    ask(&self.address, &format!("logged-models/{id}"), &serde_json::Value::Null).await;
+                found["model"]["info"]["artifact_uri"].as_str().unwrap().to_owned()
+            }
+            None => {
+                let path = format!("runs/get?run_id={run}");
+                let found = ask(&self.address, &path, &serde_json::Value::Null).await;
+                format!("{}/model", found["run"]["info"]["artifact_uri"].as_str().unwrap())
+            }
+        };
+        let path = folder.strip_prefix("mlflow-artifacts:/").unwrap();
+        format!("{}/api/2.0/mlflow-artifacts/artifacts/{path}/{file}", self.address)
     }
 
     /// The path of a blob's one file behind the server's proxy.

@@ -18,5 +18,6 @@ mod common;
 mod exam;
 mod log;
 mod processes;
+mod python;
 mod shared;
 mod wire;

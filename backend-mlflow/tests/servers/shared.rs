@@ -100,14 +100,6 @@ impl World {
         self.post("registered-models/alias", body).await;
     }
 
-    async fn they_stage(&self, number: u64, stage: &str) {
-        let body = json!({
-            "name": self.name(), "version": number.to_string(), "stage": stage,
-            "archive_existing_versions": stage == "Production",
-        });
-        self.post("model-versions/transition-stage", body).await;
-    }
-
     /// What MLflow shows to be in production: the number under the alias, and the numbers in the native stage.
     async fn shown_in_production(&self) -> (Option<u64>, Vec<u64>) {
         let model = self.get("registered-models/get", &[("name", &self.name())]).await;
@@ -180,105 +172,6 @@ async fn strangers_are_shown(variable: &'static str) {
     assert!(registry.verify(&fraud(), Default::default()).await.unwrap().is_sound());
 }
 
-/// What others do, one after the other, each between two writes of ours.
-async fn each_change_of_others_is_seen_and_adopted(variable: &'static str) {
-    let world = World::new(variable);
-    let registry = world.open();
-    for version in ["1.0.0", "1.1.0", "2.0.0"] {
-        let registration = Registration::new(v(version), Content::default());
-        registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
-        registry
-            .promote(&alice(), &fraud(), &v(version), Stage::Staging, PromoteOptions::default())
-            .await
-            .unwrap();
-    }
-    registry
-        .promote(&alice(), &fraud(), &v("1.0.0"), Stage::Production, PromoteOptions::default())
-        .await
-        .unwrap();
-    let one = number(&world, "v1.0.0").await;
-    let two = number(&world, "v1.1.0").await;
-    let three = number(&world, "v2.0.0").await;
-    assert_eq!(world.shown_in_production().await, (Some(one), vec![one]));
-    let name = || world.name();
-    let of = |number: u64| json!({"name": name(), "version": number.to_string()});
-    let with = |mut body: Value, more: Value| {
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    let delete = reqwest::Method::DELETE;
-    let patch = reqwest::Method::PATCH;
-    let mut seen = 0;
-    for step in 0..12 {
-        match step {
-            0 => world.they_point("production", two).await,
-            1 => world.they_stage(three, "Production").await,
-            2 => world.they_point("champion", one).await,
-            3 => world.they_point("champion", two).await,
-            4 => {
-                let body = json!({"name": name(), "alias": "champion"});
-                world.send(delete.clone(), "registered-models/alias", body).await;
-            }
-            5 => drop(world.they_register(0.7).await),
-            6 => {
-                let tag = with(of(one), json!({"key": "reviewed", "value": "yes"}));
-                world.post("model-versions/set-tag", tag).await;
-            }
-            7 => {
-                let tag = with(of(one), json!({"key": "reviewed"}));
-                world.send(delete.clone(), "model-versions/delete-tag", tag).await;
-            }
-            8 => {
-                let body = json!({"name": name(), "key": "team", "value": "risk"});
-                world.post("registered-models/set-tag", body).await;
-            }
-            9 => {
-                let body = json!({"name": name(), "description": "Card fraud"});
-                world.send(patch.clone(), "registered-models/update", body).await;
-            }
-            10 => {
-                let body = with(of(two), json!({"description": "the second"}));
-                world.send(patch.clone(), "model-versions/update", body).await;
-            }
-            _ => {
-                world.send(delete.clone(), "model-versions/delete", of(one)).await;
-            }
-        }
-        // Another process sees it, without writing.
-        let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
-        assert!(!drift.changes().is_empty(), "step {step} is not seen");
-        // The next write adopts it.
-        let text = format!("after step {step}").parse().unwrap();
-        registry.describe(&alice(), &fraud(), Some(&v("2.0.0")), Some(text)).await.unwrap();
-        let drift = registry.drift(&fraud()).await.unwrap().unwrap();
-        assert!(drift.changes().is_empty(), "step {step}: {:?}", drift.changes());
-        assert!(drift.unfinished().is_empty(), "step {step}: {:?}", drift.unfinished());
-        let log = registry.log(&fraud(), Revision::FIRST, 1_000).await.unwrap();
-        let adopted = log
-            .iter()
-            .filter(|found| found.commit.events.iter().all(|event| matches!(event, Event::Adopted(_))));
-        let adopted = adopted.count();
-        assert_eq!(adopted, seen + 1, "step {step}");
-        seen = adopted;
-        let state = registry.model(&fraud()).await.unwrap();
-        let in_production = match state.production.as_ref().map(ToString::to_string).as_deref() {
-            Some("v1.1.0") => Some(two),
-            Some("v2.0.0") => Some(three),
-            Some(other) => panic!("{other}"),
-            None => None,
-        };
-        let native: Vec<u64> = in_production.into_iter().collect();
-        assert_eq!(world.shown_in_production().await, (in_production, native), "step {step}");
-    }
-    let state = registry.model(&fraud()).await.unwrap();
-    assert_eq!(state.production, Some(v("2.0.0")));
-    assert!(state.version(&v("1.0.0")).unwrap().deleted.is_some());
-    assert_eq!(state.description.as_ref().unwrap().as_str(), "Card fraud");
-    assert_eq!(state.tags.len(), 1);
-    assert_eq!(state.version_count, 4);
-    assert!(registry.verify(&fraud(), Default::default()).await.unwrap().is_sound());
-}
-
 /// Racers that promote different versions: one is in production, in the log, under the alias and in the
 /// native stage, however the requests cross each other.
 async fn racers_end_with_one_in_production(variable: &'static str, racers: usize, rounds: usize) {
@@ -320,11 +213,6 @@ macro_rules! shared {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn strangers_are_shown_and_adopted_by_the_first_write() {
                 super::strangers_are_shown($variable).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn each_of_12_changes_of_others_is_seen_and_adopted() {
-                super::each_change_of_others_is_seen_and_adopted($variable).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,15 @@ pub(super) fn install() -> Result<(), String> {
 }
 
 pub(super) fn start() -> Result<Vec<Server>, String> {
+    let (server, _) = start_for("ministack", |address| vec![("REGISTRY_TEST_S3", address)])?;
+    Ok(vec![server])
+}
+
+/// Another one, and its address, for a server that keeps its files in a bucket.
+pub(super) fn start_for(
+    name: &'static str,
+    variables: impl FnOnce(String) -> Vec<(&'static str, String)>,
+) -> Result<(Server, String), String> {
     let [port] = free_ports()?;
     let mut command = Command::new(packages::python(PACKAGE)?.join("ministack"));
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
@@ -21,11 +30,12 @@ pub(super) fn start() -> Result<Vec<Server>, String> {
         "Authorization: AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20240101/us-east-1/s3/aws4_request, \
         SignedHeaders=host, Signature=00\r\n"
     );
+    let address = format!("http://127.0.0.1:{port}");
     let server = Server::start(Launch {
-        name: "ministack",
+        name,
         command,
         scratch: None,
-        variables: vec![("REGISTRY_TEST_S3", format!("http://127.0.0.1:{port}"))],
+        variables: variables(address.clone()),
         stop: TERMINATE,
         ready: Box::new(move || match ask(port, "PUT", &format!("/{BUCKET}"), &signature) {
             Some(answer) if answer.contains(" 200 ") => Ok(true),
@@ -33,5 +43,5 @@ pub(super) fn start() -> Result<Vec<Server>, String> {
             None => Ok(false),
         }),
     })?;
-    Ok(vec![server])
+    Ok((server, address))
 }

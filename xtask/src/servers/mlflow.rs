@@ -1,5 +1,6 @@
-//! MLflow servers: of the present line on SQLite, where the databases of most small installations are, and on
-//! PostgreSQL, where two processes serve one database; and the last of the line before, which many still run.
+//! MLflow servers: of the present line on SQLite with files in a folder, as most small installations are, and on
+//! PostgreSQL with files in a bucket, where two processes serve one database; and the last of the line before, which
+//! many still run.
 //!
 //! They report to nobody, and run no jobs in the background, which take a gigabyte and serve nothing that is
 //! tested.
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::server::{Launch, Scratch, Server, TERMINATE, ask, free_ports};
-use super::{packages, postgresql};
+use super::{ACCESS_KEY, BUCKET, SECRET_KEY, ministack, packages, postgresql};
 
 struct Line {
     package: &'static str,
@@ -24,13 +25,15 @@ impl Line {
         packages::python_list(self.package, self.list)
     }
 
-    /// A server of this line, with its data in a folder of its own, but for those in a database elsewhere.
+    /// A server of this line, with its data in a folder of its own, but for those in a database or a bucket
+    /// elsewhere.
     fn start(
         &self,
         name: &'static str,
         workers: u16,
         scratch: Scratch,
         database: &str,
+        bucket: Option<&str>,
         variables: impl FnOnce(String, &Path) -> Vec<(&'static str, String)>,
     ) -> Result<Server, String> {
         let [port] = free_ports()?;
@@ -39,8 +42,18 @@ impl Line {
         command
             .args(["server", "--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--workers", &workers.to_string(), "--backend-store-uri", database])
-            .arg("--artifacts-destination")
-            .arg(scratch.path().join("artifacts"))
+            .arg("--artifacts-destination");
+        match bucket {
+            Some(address) => command
+                .arg(format!("s3://{BUCKET}/mlflow"))
+                .env("MLFLOW_S3_ENDPOINT_URL", address)
+                .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+                .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+                .env("AWS_DEFAULT_REGION", "us-east-1")
+                .env("AWS_EC2_METADATA_DISABLED", "true"),
+            None => command.arg(scratch.path().join("artifacts")),
+        };
+        command
             .current_dir(scratch.path())
             .env("MLFLOW_DISABLE_TELEMETRY", "true")
             .env("DO_NOT_TRACK", "true")
@@ -68,10 +81,11 @@ impl Line {
         let scratch = Scratch::new(name)?;
         let database = scratch.path().join("mlflow.db").display().to_string();
         let [address_is, database_is, python_is] = variables;
-        let server = self.start(name, 1, scratch, &format!("sqlite:///{database}"), |address, python| {
-            let python = python.display().to_string();
-            vec![(address_is, address), (database_is, database.clone()), (python_is, python)]
-        })?;
+        let server =
+            self.start(name, 1, scratch, &format!("sqlite:///{database}"), None, |address, python| {
+                let python = python.display().to_string();
+                vec![(address_is, address), (database_is, database.clone()), (python_is, python)]
+            })?;
         Ok(vec![server])
     }
 }
@@ -96,17 +110,20 @@ pub(super) fn start_2() -> Result<Vec<Server>, String> {
 
 pub(super) fn install_on_postgresql() -> Result<(), String> {
     postgresql::install()?;
+    ministack::install()?;
     LINE_3.install().map(drop)
 }
 
-/// The database is begun first and not waited for: MLflow tries again until it is there.
+/// The database and the bucket are begun first and not waited for: MLflow tries again until the one is there, and
+/// asks for the other when it is needed.
 pub(super) fn start_on_postgresql() -> Result<Vec<Server>, String> {
     let (database, address) = postgresql::start()?;
     let name = "mlflow-postgresql";
     // Without its driver's name, the address means another driver since SQLAlchemy 2.1.
     let driven = address.replacen("postgresql:", "postgresql+psycopg2:", 1);
-    let server = LINE_3.start(name, 2, Scratch::new(name)?, &driven, |mlflow, _| {
+    let (bucket, endpoint) = ministack::start_for("mlflow-bucket", |_| Vec::new())?;
+    let server = LINE_3.start(name, 2, Scratch::new(name)?, &driven, Some(&endpoint), |mlflow, _| {
         vec![("REGISTRY_TEST_MLFLOW_PG", mlflow), ("REGISTRY_TEST_MLFLOW_PG_DB", address.clone())]
     })?;
-    Ok(vec![database, server])
+    Ok(vec![database, bucket, server])
 }
