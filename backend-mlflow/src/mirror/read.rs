@@ -283,28 +283,33 @@ impl MlflowMirror {
                 && (!is_stage || native.map(|version| version.version) == pointed);
             return Ok(agree.then(Drift::default));
         }
-        self.glance_at_stranger(
-            model,
-            pointed.or(native.filter(|_| is_stage).map(|found| found.version)),
-            selector,
-        )
-        .await
+        let number = pointed.or(native.filter(|_| is_stage).map(|found| found.version));
+        let Some(number) = number else { return Ok(None) };
+        // The newest of each stage came with the answer.
+        let known = found.latest_versions.iter().find(|version| version.version == number).cloned();
+        let version = match known {
+            Some(version) => Some(version),
+            None => {
+                let asked = self.server.model_version(&self.name(model), number).await;
+                asked.map_err(failed("reading a version"))?
+            }
+        };
+        match version {
+            Some(version) => self.stranger(model, shown_version(version), selector).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// The same for a model that never met the registry: the one version that is asked for.
-    async fn glance_at_stranger(
+    /// The one version that is asked for of a model that never met the registry.
+    async fn stranger(
         &self,
         model: &ModelName,
-        number: Option<u64>,
+        found: ShownVersion,
         selector: &Selector,
-    ) -> Result<Option<Drift>, StorageError> {
-        let Some(number) = number else { return Ok(None) };
-        let found = self.server.model_version(&self.name(model), number).await;
-        let Some(found) = found.map_err(failed("reading a version"))? else { return Ok(None) };
-        let found = shown_version(found);
-        let version = found.version().unwrap_or_else(|| Version::new(number, 0, 0));
-        let evidence =
-            self.evidence_of(model, vec![Origin::from(&found)]).await?.remove(&number).unwrap_or_default();
+    ) -> Result<Drift, StorageError> {
+        let version = found.version().unwrap_or_else(|| Version::new(found.number, 0, 0));
+        let evidence = self.evidence_of(model, vec![Origin::from(&found)]).await?;
+        let evidence = evidence.get(&found.number).cloned().unwrap_or_default();
         let foreign = |at, change| Foreign { by: evidence.by(), at, change };
         let content = Box::new(content(&found, &evidence));
         let registered = ForeignChange::Registered { version: version.clone(), content };
@@ -314,7 +319,7 @@ impl MlflowMirror {
         };
         let then = Foreign { by: None, at: found.updated, change: then };
         let changes = vec![foreign(found.created, registered), then];
-        Ok(Some(Drift { changes, unfinished: Vec::new() }))
+        Ok(Drift { changes, unfinished: Vec::new() })
     }
 
     /// The number of a version, if this process has seen it.

@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use backend_mlflow::{MlflowLog, Options};
+use backend_mlflow::{MlflowRegistry, Options};
 use registry_core::{
-    By, Content, Engine, MemoryArtifacts, ModelName, PromoteOptions, Registration, RegistryExt as _,
+    By, Content, ModelName, PromoteOptions, Registration, RegistryExt as _,
     Revision, Selector, Stage, Version,
 };
 
-use crate::common::{fresh, server};
+use crate::common::{fresh, server, told};
 use crate::wire::{Counted, ask};
 
 /// Tells a process started by a test where to write.
 const WRITER: &str = "REGISTRY_TEST_WRITER";
 
-fn open(address: &str, registry: &str) -> Engine<MlflowLog, MemoryArtifacts> {
-    let log = Options::new(address).unwrap().with_registry(registry).open_log().unwrap();
-    Engine::new(Arc::new(log), Arc::new(MemoryArtifacts::default()))
+fn open(address: &str, registry: &str) -> MlflowRegistry {
+    let options = Options::new(address).unwrap().with_registry(registry);
+    options.with_prefix(format!("{registry}-")).open().unwrap()
 }
 
 fn fraud() -> ModelName {
@@ -29,12 +28,12 @@ fn by(actor: &str) -> By {
     By::new(actor.parse().unwrap())
 }
 
-async fn register(registry: &Engine<MlflowLog, MemoryArtifacts>, version: &str) {
+async fn register(registry: &MlflowRegistry, version: &str) {
     let registration = Registration::new(version.parse::<Version>().unwrap(), Content::default());
     registry.register(&by("trainer"), &fraud(), registration, &[]).await.unwrap();
 }
 
-async fn promote(registry: &Engine<MlflowLog, MemoryArtifacts>, version: &str, stage: Stage) {
+async fn promote(registry: &MlflowRegistry, version: &str, stage: Stage) {
     let version = version.parse().unwrap();
     registry.promote(&by("alice"), &fraud(), &version, stage, PromoteOptions::default()).await.unwrap();
 }
@@ -109,12 +108,33 @@ async fn verbs_make_few_requests() {
     promote(&writer, "3.0.0", Stage::Production).await;
     let mut asked = counted.take();
     asked.sort();
-    let registry_log = "experiments/get-by-name";
-    assert_eq!(asked, [registry_log, "runs/get", "runs/log-parameter"], "a promotion");
+    let expected = [
+        // Is there a policy for all models?
+        ("experiments/get-by-name", 1),
+        // What MLflow shows: the versions,
+        ("model-versions/search", 1),
+        // and, written afterwards, where each stands: the one that came and the one that left.
+        ("model-versions/set-tag", 2),
+        ("model-versions/transition-stage", 2),
+        // `production` goes over, and `staging` away.
+        ("registered-models/alias", 2),
+        ("registered-models/get", 1),
+        // The log, once to see what to adopt and once to decide; its notes; the runs behind the versions in use; and
+        // whether the log went on while MLflow was written to.
+        ("runs/get", 6),
+        // That we write, and that we have written.
+        ("runs/log-batch", 2),
+        // The commit.
+        ("runs/log-parameter", 1),
+    ];
+    let expected: Vec<&str> =
+        expected.iter().flat_map(|(name, count)| std::iter::repeat_n(*name, *count)).collect();
+    assert_eq!(asked, expected, "a promotion");
     writer.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
-    assert_eq!(counted.take(), ["runs/get"], "a warm look at production");
+    let warm = ["runs/get", "registered-models/get"];
+    assert_eq!(counted.take(), warm, "a warm look at production");
 
-    for number in 0..40 {
+    for number in 0..20 {
         let text = format!("text {number}").parse().unwrap();
         writer.describe(&by("alice"), &fraud(), None, Some(text)).await.unwrap();
         let cold = open(&counted.address, &name);
@@ -122,8 +142,52 @@ async fn verbs_make_few_requests() {
         let found = cold.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
         let asked = counted.take();
         assert_eq!(found.version.to_string(), "v3.0.0");
-        assert!(asked.len() <= 6, "a cold look at production after {number}: {asked:?}");
+        assert!(asked.len() <= 7, "a cold look at production after {number}: {asked:?}");
         cold.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
-        assert_eq!(counted.take(), ["runs/get"], "after {number}");
+        assert_eq!(counted.take(), warm, "after {number}");
+    }
+}
+
+/// Gives the first version of a model so many copies, in the database: they would take minutes one by one.
+const COPY: &str = "import sqlite3, sys
+database, name, count = sys.argv[1:]
+connection = sqlite3.connect(database, timeout=60)
+with connection:
+    columns = [row[1] for row in connection.execute('PRAGMA table_info(model_versions)')]
+    taken = ', '.join('number' if column == 'version' else column for column in columns)
+    connection.execute(
+        f'WITH RECURSIVE numbers(number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?) '
+        'INSERT INTO model_versions (' + ', '.join(columns) + ') '
+        f'SELECT {taken} FROM model_versions, numbers WHERE name = ? AND version = 1', (int(count), name))
+";
+
+/// Ten thousand versions that others made are not listed to find the one in production.
+#[tokio::test]
+async fn a_look_at_production_of_10_000_foreign_versions_lists_none_of_them() {
+    for variable in ["REGISTRY_TEST_MLFLOW_3", "REGISTRY_TEST_MLFLOW_2"] {
+        let counted = Counted::before(&server(variable)).await;
+        let name = fresh();
+        let model = format!("{name}-fraud");
+        let body = serde_json::json!({"name": model});
+        ask(&counted.address, "registered-models/create", &body).await;
+        let body = serde_json::json!({"name": model, "source": "s3://elsewhere/model"});
+        ask(&counted.address, "model-versions/create", &body).await;
+        let database = told(&format!("{variable}_DB"));
+        let copied = Command::new(told("REGISTRY_TEST_MLFLOW_3_PYTHON"))
+            .args(["-c", COPY, &database, &model, "10000"])
+            .status();
+        assert!(copied.unwrap().success());
+        let body = serde_json::json!({"name": model, "alias": "production", "version": "4711"});
+        ask(&counted.address, "registered-models/alias", &body).await;
+
+        counted.take();
+        let registry = open(&counted.address, &name);
+        for look in 0..3 {
+            let found = registry.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
+            assert_eq!(found.version.to_string(), "v4711.0.0");
+            let asked = counted.take();
+            assert!(!asked.iter().any(|path| path.contains("search") && path.contains("versions")), "{asked:?}");
+            assert!(asked.len() <= if look == 0 { 6 } else { 3 }, "{variable} {look}: {asked:?}");
+        }
     }
 }
