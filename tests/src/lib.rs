@@ -1,6 +1,7 @@
 //! Tests and benchmarks that cross crates and processes. What they share is here.
 
 pub mod fault_proxy;
+pub mod troubled;
 
 use std::sync::Arc;
 
@@ -47,11 +48,26 @@ pub async fn open(url: &str) -> Result<Arc<dyn Registry>, Error> {
 
 /// Where the S3 server of the tests is, which `cargo xtask test` starts. It must be on this machine.
 pub fn s3_server() -> Result<std::net::SocketAddr, String> {
-    let found = std::env::var("REGISTRY_TEST_S3").unwrap_or_default();
+    server("REGISTRY_TEST_S3")
+}
+
+/// Where an MLflow server of the tests is, which `cargo xtask test` starts and says in a variable. It must be on
+/// this machine.
+pub fn mlflow_server(variable: &str) -> Result<std::net::SocketAddr, String> {
+    server(variable)
+}
+
+fn server(variable: &str) -> Result<std::net::SocketAddr, String> {
+    let found = std::env::var(variable).unwrap_or_default();
     match found.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse::<u16>().ok()) {
         Some(port) => Ok((std::net::Ipv4Addr::LOCALHOST, port).into()),
-        None => Err("no S3 server on this machine: run `cargo xtask test`, which starts one".to_owned()),
+        None => Err(format!("no server on this machine ({variable}): run `cargo xtask test`, which starts it")),
     }
+}
+
+/// The URL of a registry of its own on an MLflow server, at the server or at a proxy before it.
+pub fn mlflow_url(server: std::net::SocketAddr, registry: &str) -> String {
+    format!("mlflow+http://{server}?registry={registry}&prefix={registry}-")
 }
 
 /// The URL of a registry in the bucket of the tests, at the server or at a proxy before it. The credentials
