@@ -26,6 +26,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/log-format.md")]
     mod log_format {}
+    #[doc = include_str!("../../docs/mlflow.md")]
+    mod mlflow {}
     #[doc = include_str!("../../docs/policies.md")]
     mod policies {}
     #[doc = include_str!("../../docs/versioning.md")]
