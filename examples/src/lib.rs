@@ -3,12 +3,14 @@
 //! A registry is about what happens to models *after* training, so its examples need models that
 //! somebody could want to promote, compare and roll back. [`training`] makes them: small classifiers,
 //! really trained on real data, whose every number is measured. [`describe`] turns a training into what
-//! is registered.
+//! is registered, and [`page`] prints what becomes of it.
 //!
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
-//! running service, `pipeline` registers from a training pipeline that may be restarted.
+//! running service, `pipeline` registers from a training pipeline that may be restarted, `shared_bucket` lets
+//! two processes meet in a bucket, and `mlflow` puts a registry around an MLflow server that runs already.
 
 pub mod describe;
+pub mod page;
 pub mod training;
 
 /// The documents of the repository, so that their programs are compiled and run.
@@ -24,6 +26,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/log-format.md")]
     mod log_format {}
+    #[doc = include_str!("../../docs/mlflow.md")]
+    mod mlflow {}
     #[doc = include_str!("../../docs/policies.md")]
     mod policies {}
     #[doc = include_str!("../../docs/versioning.md")]

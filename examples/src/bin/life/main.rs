@@ -9,7 +9,7 @@
 //! models are trained while you watch, and every number printed was measured in this run. Only the
 //! times differ from run to run.
 
-mod page;
+mod told;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -23,9 +23,8 @@ use registry_core::{
     Version, VersionChoice, VersionState,
 };
 use registry_examples::describe::{self, MODEL_FILE};
+use registry_examples::page::{self, chapter, percent, say, show};
 use registry_examples::training::{self, TrainedModel};
-
-use page::{chapter, percent, say, show};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -40,7 +39,7 @@ async fn main() -> Result<()> {
         }
     };
     let mut life = Life::begin(backend_local::open(&folder)?).await?;
-    page::title(&folder);
+    told::title(&folder);
 
     life.a_first_model().await?;
     life.a_rule_for_production().await?;
@@ -88,7 +87,7 @@ impl Life {
         let v1: Version = "v1".parse()?;
         let registered = self.register(&trained, v1.clone().into()).await?;
         say("With the bytes go the signature, the features, the hyperparameters, the metrics and the speed:");
-        page::on_record(&registered);
+        told::on_record(&registered);
         self.remember("before anything was promoted");
 
         self.to_staging(&v1).await?;
@@ -126,7 +125,7 @@ impl Life {
         let registered = self.register(&trained, VersionChoice::Auto).await?;
         let version = &registered.version;
         say(&format!("She does not choose a number. The registry compares and decides on {version}:"));
-        page::explain(&registered.numbering);
+        told::explain(&registered.numbering);
 
         self.to_staging(version).await?;
         let request = self.dana.because("more accurate on the held-out cases".parse()?);
@@ -151,7 +150,7 @@ impl Life {
         let registered = self.register(&trained, VersionChoice::Auto).await?;
         let version = &registered.version;
         say(&format!("Left to find the number, the registry decides on {version}, because:"));
-        page::explain_in_short(&registered.numbering);
+        told::explain_in_short(&registered.numbering);
 
         self.to_staging(version).await?;
         let request = self.dana.because("callers send the new columns since today".parse()?);
@@ -199,7 +198,7 @@ impl Life {
             percent(good.accuracy())
         ));
         say("The figures stood in the registry all along:");
-        page::on_record(self.registry.get(&self.model, &Selector::PRODUCTION).await?.state());
+        told::on_record(self.registry.get(&self.model, &Selector::PRODUCTION).await?.state());
         self.remember("while the careless model served");
         Ok(())
     }
@@ -354,7 +353,7 @@ impl Life {
                     "{} approves, and in the same commit {version} enters production.",
                     page::name(by)
                 ));
-                page::succession(superseded.as_ref(), rollback_safety.as_ref());
+                told::succession(superseded.as_ref(), rollback_safety.as_ref());
             }
         }
         Ok(())
@@ -381,7 +380,7 @@ impl Life {
             columns: columns.len(),
             rows: unseen.rows.len(),
             right: pairs().filter(|(said, truth)| said == truth).count(),
-            examples: pairs().step_by(sixth).map(|(said, truth)| page::prediction(*said, *truth)).collect(),
+            examples: pairs().step_by(sixth).map(|(said, truth)| told::prediction(*said, *truth)).collect(),
         })
     }
 }
