@@ -482,9 +482,11 @@ impl ModelState {
         self.versions.range(..=last.clone()).map(|(_, state)| state)
     }
 
-    /// The versions in staging, in ascending order.
+    /// The versions in staging that are not deleted, in ascending order.
     pub fn staging(&self) -> impl Iterator<Item = &Version> {
-        self.staging.iter()
+        let is_deleted =
+            |version: &Version| self.version(version).is_some_and(|found| found.deleted.is_some());
+        self.staging.iter().filter(move |version| !is_deleted(version))
     }
 
     /// The highest version by precedence that is released, not deprecated, quarantined or deleted.

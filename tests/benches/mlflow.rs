@@ -91,7 +91,9 @@ async fn measure(server: &str) -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let servers = std::env::var("REGISTRY_TEST_MLFLOW_3").unwrap_or_default();
     if servers.is_empty() {
-        return Err("no MLflow server: set REGISTRY_TEST_MLFLOW_3 to the address of one on this machine".into());
+        return Err(
+            "no MLflow server: set REGISTRY_TEST_MLFLOW_3 to the address of one on this machine".into()
+        );
     }
     for server in servers.split(',') {
         measure(server).await?;

@@ -61,7 +61,9 @@ fn server(variable: &str) -> Result<std::net::SocketAddr, String> {
     let found = std::env::var(variable).unwrap_or_default();
     match found.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse::<u16>().ok()) {
         Some(port) => Ok((std::net::Ipv4Addr::LOCALHOST, port).into()),
-        None => Err(format!("no server on this machine ({variable}): run `cargo xtask test`, which starts it")),
+        None => {
+            Err(format!("no server on this machine ({variable}): run `cargo xtask test`, which starts it"))
+        }
     }
 }
 

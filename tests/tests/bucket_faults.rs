@@ -13,10 +13,8 @@ async fn troubled(seed: u64, commits_each: usize) -> BTreeMap<Fault, u64> {
     let prefix = format!("run-{:032x}/faults", SystemIds.next_id());
     let server = registry_tests::s3_server().unwrap();
     let proxy = FaultProxy::start(server, Plan::new(seed).percent(20)).await.unwrap();
-    let (through, directly) = (
-        registry_tests::s3_url(proxy.address(), &prefix),
-        registry_tests::s3_url(server, &prefix),
-    );
+    let (through, directly) =
+        (registry_tests::s3_url(proxy.address(), &prefix), registry_tests::s3_url(server, &prefix));
     write_and_check(&through, &directly, 4, commits_each).await;
     let counts = proxy.counts();
     println!("seed {seed}: {} requests, spoilt: {counts:?}", proxy.requests());

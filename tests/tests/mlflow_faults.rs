@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::{IdSource as _, RegistryExt as _, Registry as _, SystemIds};
+use registry_core::{IdSource as _, Registry as _, RegistryExt as _, SystemIds};
 use registry_tests::fault_proxy::{Fault, FaultProxy, Plan};
 use registry_tests::troubled::{model, open, write_and_check};
 use registry_tests::{mlflow_server, mlflow_url};

@@ -1,12 +1,7 @@
 //! Processes that are killed while they register and promote on an MLflow server: whoever comes next, to read or to
 //! write, completes or hides what was half done, and then MLflow's view and the log's agree.
 #![cfg(feature = "servers")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};

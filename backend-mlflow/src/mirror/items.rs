@@ -148,7 +148,8 @@ pub(crate) fn present(shown: &ShownModel, numbers: &Numbers) -> Items {
     for (key, value) in shown.tags.iter().filter(|(key, value)| tag(key, value)) {
         items.insert(Item::ModelTag(key.clone()), value.clone());
     }
-    for (alias, number) in &shown.aliases {
+    // Some servers leave aliases behind that point to versions that were deleted.
+    for (alias, number) in shown.aliases.iter().filter(|(_, number)| shown.versions.contains_key(number)) {
         if stage_alias(alias).is_some() || alias.parse::<registry_core::AliasName>().is_ok() {
             items.insert(Item::Alias(alias.clone()), number.to_string());
         }

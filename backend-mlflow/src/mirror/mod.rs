@@ -99,6 +99,8 @@ pub struct MlflowMirror {
     seen: Mutex<LruCache<ModelName, Snapshot>>,
     /// What numbers versions have.
     known: Mutex<LruCache<ModelName, Arc<BTreeMap<Version, u64>>>>,
+    /// The experiments of models.
+    experiments: Mutex<LruCache<ModelName, String>>,
     /// One projection of a model at a time in this process.
     turns: Mutex<LruCache<ModelName, Arc<futures_util::lock::Mutex<()>>>>,
 }
@@ -138,6 +140,7 @@ impl MlflowMirror {
             evidence: Mutex::new(LruCache::new(EVIDENCE_KEPT)),
             seen: Mutex::new(LruCache::new(MODELS_KEPT)),
             known: Mutex::new(LruCache::new(MODELS_KEPT)),
+            experiments: Mutex::new(LruCache::new(MODELS_KEPT)),
             turns: Mutex::new(LruCache::new(MODELS_KEPT)),
         })
     }
@@ -243,7 +246,16 @@ impl MlflowMirror {
         stream: &Stream,
         state: &ModelState,
     ) -> Result<Vec<(registry_core::Commit, registry_core::Digest)>, StorageError> {
-        let mut next = Revision::after(state.revision());
+        self.commits(stream, state.revision()).await
+    }
+
+    /// Commits after a revision, a page of them.
+    async fn commits(
+        &self,
+        stream: &Stream,
+        after: Option<Revision>,
+    ) -> Result<Vec<(registry_core::Commit, registry_core::Digest)>, StorageError> {
+        let mut next = Revision::after(after);
         let mut commits = Vec::new();
         for record in self.log.read(stream, next, PAGE).await? {
             let commit = decode(stream, next, &record.body)

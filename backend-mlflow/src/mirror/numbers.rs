@@ -1,8 +1,9 @@
 //! Why this exists: the registry knows versions by semantic versions, MLflow by 1, 2, 3. Which is which follows
-//! from what is written down, in this order: what the log says of a version that was adopted from MLflow; the
-//! tag that a projection gave to a version; and for a version that never met the registry `<number>.0.0`, or
-//! the next major that is free.
+//! from what is written down, in this order: the tag that a projection gave to a version; the number that was
+//! claimed for a version, or that it was adopted from; and for a version that never met the registry `<number>.0.0`,
+//! or the next major that is free.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::{ModelState, Version, VersionState};
@@ -11,6 +12,14 @@ use super::shown::ShownModel;
 
 /// The key, among a version's further metadata, of the number that it was adopted from.
 pub(crate) const ADOPTED_FROM: &str = "mlflow.version";
+
+/// The number and the run that were claimed for a version, when it was last made in MLflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub(crate) turn: u32,
+    pub(crate) number: u64,
+    pub(crate) run: Option<String>,
+}
 
 /// Which version has which number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,35 +38,56 @@ pub(crate) fn adopted_from(version: &VersionState) -> Option<u64> {
 }
 
 impl Numbers {
-    /// `claimed` says which number is the right one where several say they are a version.
-    pub(crate) fn new(state: &ModelState, shown: &ShownModel, claimed: &BTreeMap<Version, u64>) -> Self {
+    /// `claimed` says which number is the right one where several say they are a version, and which version a
+    /// number is that says nothing any more.
+    pub(crate) fn new(state: &ModelState, shown: &ShownModel, claimed: &BTreeMap<Version, Claimed>) -> Self {
         let mut numbers = Numbers::default();
-        let adopted: BTreeMap<u64, &Version> =
-            state.versions().filter_map(|found| Some((adopted_from(found)?, &found.version))).collect();
-        let mut others = Vec::new();
+        // Where a model was deleted as a whole numbers begin anew, and the same number is another version: one that
+        // has another run, or was made at another time.
+        let adopted: BTreeMap<u64, &Version> = state
+            .versions()
+            .filter_map(|found| {
+                let shown = shown.versions.get(&adopted_from(found)?)?;
+                let same = shown.created.is_none_or(|created| created == found.registered.at);
+                same.then_some((shown.number, &found.version))
+            })
+            .collect();
+        let by_claim: BTreeMap<u64, &Version> = claimed
+            .iter()
+            .filter(|(_, claim)| {
+                shown.versions.get(&claim.number).is_some_and(|found| found.run_id == claim.run)
+            })
+            .map(|(version, claim)| (claim.number, version))
+            .collect();
+        let mut said = Vec::new();
+        let mut unsaid = Vec::new();
         for (number, version) in &shown.versions {
-            match adopted.get(number) {
-                Some(version) => {
-                    numbers.known.insert((*version).clone(), *number);
-                }
-                None => others.push((number, version.version())),
+            match version.version().filter(|version| state.version(version).is_some()) {
+                Some(version) => said.push((*number, version)),
+                None => unsaid.push(*number),
             }
         }
-        // Those that were claimed first, so that what is left over is a double.
-        others.sort_by_key(|(number, version)| {
-            let right = version.as_ref().and_then(|version| claimed.get(version)) == Some(*number);
-            (!right, **number)
+        // Those that were claimed, or adopted, first, so that what is left over is a double.
+        said.sort_by_key(|(number, version)| {
+            let right = [&by_claim, &adopted].iter().any(|known| known.get(number) == Some(&version));
+            (!right, *number)
         });
+        for (number, version) in said {
+            match numbers.known.entry(version) {
+                Entry::Occupied(known) => drop(numbers.doubles.insert(number, known.key().clone())),
+                Entry::Vacant(unknown) => drop(unknown.insert(number)),
+            }
+        }
         let mut unknown = Vec::new();
-        for (number, version) in others {
-            match version.filter(|version| state.version(version).is_some()) {
-                Some(version) if numbers.known.contains_key(&version) => {
-                    numbers.doubles.insert(*number, version);
-                }
+        for number in unsaid {
+            let meant = by_claim.get(&number).or(adopted.get(&number));
+            match meant
+                .filter(|version| state.version(version).is_some() && !numbers.known.contains_key(**version))
+            {
                 Some(version) => {
-                    numbers.known.insert(version, *number);
+                    numbers.known.insert((*version).clone(), number);
                 }
-                None => unknown.push(*number),
+                None => unknown.push(number),
             }
         }
         unknown.sort_unstable();

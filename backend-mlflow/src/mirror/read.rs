@@ -1,19 +1,20 @@
 //! Why this exists: looking at what MLflow shows. A **look** takes in all of a model and tells what others
 //! changed; a **glance** answers for one selector with one small request, as long as both sides agree on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use futures_util::future::try_join;
 use registry_core::mirror::{Drift, Foreign, ForeignChange};
 use registry_core::storage::StorageError;
 use registry_core::{
-    Clock as _, ModelName, ModelState, Selector, Stage, Stream, SystemClock, Timestamp, Version,
+    Clock as _, Event, ModelName, ModelState, Revision, Selector, Stage, Stream, SystemClock, Timestamp,
+    Version,
 };
 
 use super::evidence::Origin;
 use super::foreign::{changes, content};
-use super::items::{Differences, Item, Items, compare, present, wanted};
+use super::items::{Differences, Item, Items, compare, present, stage_alias, wanted};
 use super::numbers::{Numbers, adopted_from};
 use super::shown::{ShownModel, ShownVersion, VERSION, from_native};
 use super::{MlflowMirror, failed};
@@ -34,6 +35,8 @@ const SEEN_MAX_US: i64 = 2_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     at: Timestamp,
+    /// The end of the log that it was to be compared with.
+    revision: Option<Revision>,
     notes: BTreeMap<String, String>,
     /// None if MLflow has no such model.
     shown: Option<ShownModel>,
@@ -110,10 +113,15 @@ fn is_prompt(model: &RegisteredModel) -> bool {
     model.tags.iter().any(|tag| tag.key == PROMPT && tag.value == "true")
 }
 
+/// Up to which revision a projection was finished.
+pub(super) fn shown_to(notes: &BTreeMap<String, String>) -> Option<u64> {
+    notes.get(SHOWN).and_then(|text| text.parse().ok())
+}
+
 /// From which revision on what MLflow shows may stem: what the last finished projection wrote, and what those
 /// write who are at it.
 fn base(notes: &BTreeMap<String, String>) -> u64 {
-    let finished = notes.get(SHOWN).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let finished = shown_to(notes).unwrap_or(0);
     notes
         .iter()
         .filter(|(key, _)| key.starts_with(SHOWING))
@@ -148,16 +156,20 @@ impl MlflowMirror {
             }
         };
         let (notes, shown) = try_join(notes, self.snapshot(model)).await?;
-        Ok(Snapshot { at, notes: notes.unwrap_or_default(), shown })
+        Ok(Snapshot { at, revision: state.revision(), notes: notes.unwrap_or_default(), shown })
     }
 
-    /// What a look just saw, if it was just now. It serves once.
-    pub(super) fn just_seen(&self, model: &ModelName) -> Option<Snapshot> {
+    /// What a look just saw, if it was just now, and nobody else has committed since: what others then write is
+    /// not in it. It serves once.
+    pub(super) fn just_seen(&self, model: &ModelName, state: &ModelState) -> Option<Snapshot> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = seen.pop(model)?;
         let age = SystemClock.now().microseconds().saturating_sub(snapshot.at.microseconds());
+        let next = Some(Revision::after(snapshot.revision));
         // Without notes there was no log yet, and what others have noted since must be known.
-        ((0..SEEN_MAX_US).contains(&age) && !snapshot.notes.is_empty()).then_some(snapshot)
+        let serves =
+            (0..SEEN_MAX_US).contains(&age) && !snapshot.notes.is_empty() && state.revision() <= next;
+        serves.then_some(snapshot)
     }
 
     /// Compares a state with what MLflow shows.
@@ -172,11 +184,13 @@ impl MlflowMirror {
         let is_there = shown.is_some();
         let shown = shown.unwrap_or_default();
         let mut numbers = Numbers::new(state, &shown, &BTreeMap::new());
-        if !numbers.doubles.is_empty() {
+        let is_said =
+            |found: &ShownVersion| found.version().is_some_and(|version| state.version(&version).is_some());
+        // Where every version says which one it is, and no two the same, nothing more is to be known.
+        if state.exists() && (!numbers.doubles.is_empty() || !shown.versions.values().all(is_said)) {
             let claims = self.log.claims(&stream).await?;
-            let claimed = numbers.doubles.values().filter_map(|version| {
-                let number = claims.get(&super::write::number_claim(version))?;
-                Some((version.clone(), number.parse().ok()?))
+            let claimed = state.versions().filter_map(|found| {
+                Some((found.version.clone(), super::write::claimed(&claims, &found.version)?))
             });
             numbers = Numbers::new(state, &shown, &claimed.collect());
         }
@@ -195,14 +209,91 @@ impl MlflowMirror {
             self.states(model, base, state).await?
         };
         let tables: Vec<Items> = before.iter().map(|state| wanted(state, &numbers)).collect();
-        let differences = compare(&wanted_now, &present_now, &tables);
-        // What was shown once, or came from there, was deleted there.
-        let was_shown = |version: &Version| {
-            before.first().is_some_and(|first| 0 < base && first.version(version).is_some())
-                || state.version(version).is_some_and(|found| adopted_from(found).is_some())
+        let mut differences = compare(&wanted_now, &present_now, &tables);
+        self.settle_adopted(model, state, &numbers, &shown, base, &mut differences).await?;
+        // What was shown once, or came from there, was deleted there. What was brought back here since is to be
+        // shown anew.
+        let was_shown = |version: &Version| match before.first().and_then(|first| first.version(version)) {
+            Some(first) => 0 < base && first.deleted.is_none(),
+            None => state.version(version).is_some_and(|found| adopted_from(found).is_some()),
         };
         let (deleted, missing) = unshown.into_iter().cloned().partition(was_shown);
         Ok(Seen { is_there, shown, numbers, differences, missing, deleted, before, notes, base })
+    }
+
+    /// Takes what was adopted since the last finished projection from what looks foreign. A version may be in one
+    /// stage by its alias and in another by itself when it is adopted; the log takes one of them, and the other is
+    /// not a change that came later.
+    async fn settle_adopted(
+        &self,
+        model: &ModelName,
+        state: &ModelState,
+        numbers: &Numbers,
+        shown: &ShownModel,
+        base: u64,
+        differences: &mut Differences,
+    ) -> Result<(), StorageError> {
+        let in_stage = |number: Option<&u64>, stage: Stage| {
+            let version = number.and_then(|number| numbers.version(*number));
+            version.and_then(|version| state.version(version)).is_some_and(|found| found.stage == stage)
+        };
+        let mut moves: Option<BTreeMap<Version, BTreeSet<Stage>>> = None;
+        for (item, value) in std::mem::take(&mut differences.foreign) {
+            let is_settled = match &item {
+                Item::Alias(alias) => {
+                    stage_alias(alias).is_some_and(|stage| in_stage(shown.aliases.get(alias), stage))
+                }
+                Item::Stage(number) => match numbers.version(*number) {
+                    None => false,
+                    Some(version) => {
+                        if moves.is_none() {
+                            moves = Some(self.adopted_moves(model, state, base).await?);
+                        }
+                        let through = moves.as_ref().and_then(|moves| moves.get(version));
+                        let stage = from_native(value.as_deref().unwrap_or_default());
+                        through.is_some_and(|through| through.contains(&stage))
+                    }
+                },
+                _ => false,
+            };
+            if is_settled {
+                let wanted = wanted(state, numbers).remove(&item);
+                differences.unfinished.insert(item, wanted);
+            } else {
+                differences.foreign.insert(item, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The stages that adoptions since a revision took versions through.
+    async fn adopted_moves(
+        &self,
+        model: &ModelName,
+        state: &ModelState,
+        base: u64,
+    ) -> Result<BTreeMap<Version, BTreeSet<Stage>>, StorageError> {
+        let mut moves: BTreeMap<Version, BTreeSet<Stage>> = BTreeMap::new();
+        let last = state.revision().map_or(0, |revision| revision.get());
+        let mut after = Revision::new(base).ok();
+        while after.map_or(0, |revision| revision.get()) < last {
+            let commits = self.commits(&Stream::from(model), after).await?;
+            let Some((newest, _)) = commits.last() else { break };
+            after = Some(newest.revision);
+            for event in commits.iter().flat_map(|(commit, _)| &commit.events) {
+                let Event::Adopted(adopted) = event else { continue };
+                match &adopted.change {
+                    Event::VersionRegistered(registered) => {
+                        moves.entry(registered.version.clone()).or_default().insert(Stage::Development);
+                    }
+                    Event::StageChanged(change) => {
+                        moves.entry(change.version.clone()).or_default().extend([change.from, change.to]);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(moves)
     }
 
     /// What others changed.
@@ -210,11 +301,11 @@ impl MlflowMirror {
         let state = Arc::new(state.clone());
         self.remember(model, &state);
         // What was seen before is not what is shown now, whatever comes of this.
-        drop(self.just_seen(model));
+        drop(self.just_seen(model, &state));
         let snapshot = self.see(model, &state).await?;
         let seen = self.compare(model, &state, snapshot.clone()).await?;
         let unfinished = seen.unfinished();
-        let runs = self.changed_runs(&state, &seen.shown, &seen.numbers).await?;
+        let runs = self.changed_runs(model, &state, &seen.shown, &seen.numbers).await?;
         if !seen.has_foreign() && runs.is_empty() {
             let mut kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push(model.clone(), snapshot);

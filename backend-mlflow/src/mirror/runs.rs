@@ -2,18 +2,22 @@
 //! ready all the same, and removes its files when its operator next collects garbage. So the runs of the versions
 //! that people use are looked at, and one that was deleted is a change of others like any.
 
-use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
 use registry_core::mirror::{Foreign, ForeignChange};
 use registry_core::storage::StorageError;
-use registry_core::{Metadata, ModelState, Stage, VersionState};
+use registry_core::{Metadata, ModelName, ModelState, Stage, Stream, VersionState};
 use serde_json::Value;
 
-use super::numbers::Numbers;
+use super::numbers::{Numbers, adopted_from};
 use super::shown::ShownModel;
 use super::{MlflowMirror, failed};
 
 /// The key, among a version's further metadata, that says that its run was deleted.
 pub(super) const RUN_DELETED: &str = "mlflow.run_deleted";
+/// How many runs are asked for at once.
+const AT_ONCE: usize = 100;
 
 fn is_live(version: &VersionState) -> bool {
     matches!(version.stage, Stage::Staging | Stage::Production) && version.deleted.is_none()
@@ -23,22 +27,37 @@ impl MlflowMirror {
     /// The runs that were deleted, or restored, behind versions in staging and production.
     pub(super) async fn changed_runs(
         &self,
+        model: &ModelName,
         state: &ModelState,
         shown: &ShownModel,
         numbers: &Numbers,
     ) -> Result<Vec<Foreign>, StorageError> {
-        let live = state.versions().filter(|version| is_live(version)).filter_map(|version| {
-            let number = numbers.known.get(&version.version)?;
-            let run = shown.versions.get(number)?.run_id.as_deref().filter(|id| !id.is_empty())?;
-            Some((version, run))
-        });
-        let looked = try_join_all(live.map(|(version, run)| async move {
-            let found = self.server.run(run).await.map_err(failed("looking for the run of a version"))?;
-            Ok::<_, StorageError>((version, found.is_none_or(|found| found.is_deleted())))
-        }));
-        let changed = looked.await?.into_iter().filter(|(version, is_deleted)| {
+        let live: Vec<(&VersionState, &str)> = state
+            .versions()
+            .filter(|version| is_live(version))
+            .filter_map(|version| {
+                let number = numbers.known.get(&version.version)?;
+                let run = shown.versions.get(number)?.run_id.as_deref().filter(|id| !id.is_empty())?;
+                Some((version.as_ref(), run))
+            })
+            .collect();
+        let mut found = BTreeSet::new();
+        for some in live.chunks(AT_ONCE) {
+            let mut experiments: BTreeSet<String> = some
+                .iter()
+                .filter(|(version, _)| adopted_from(version).is_some())
+                .filter_map(|(version, _)| version.content.metadata.experiment.as_ref())
+                .map(ToString::to_string)
+                .collect();
+            experiments.extend(self.experiment_of(model).await?);
+            let ids: Vec<&str> = some.iter().map(|(_, run)| *run).collect();
+            let alive = self.server.live_runs(&experiments, &ids).await;
+            found.extend(alive.map_err(failed("looking for the runs of versions"))?);
+        }
+        let changed = live.into_iter().filter_map(|(version, run)| {
             let noted = version.content.metadata.extra.get(RUN_DELETED).and_then(Value::as_bool);
-            noted.unwrap_or(false) != *is_deleted
+            let is_deleted = !found.contains(run);
+            (noted.unwrap_or(false) != is_deleted).then_some((version, is_deleted))
         });
         Ok(changed
             .map(|(version, is_deleted)| {
@@ -49,5 +68,18 @@ impl MlflowMirror {
                 Foreign { by: None, at: None, change }
             })
             .collect())
+    }
+
+    /// The experiment that has the runs of the versions that were registered here. It never changes.
+    async fn experiment_of(&self, model: &ModelName) -> Result<Option<String>, StorageError> {
+        let known = || self.experiments.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = known().get(model).cloned() {
+            return Ok(Some(id));
+        }
+        let found = self.log.experiment_id(&Stream::from(model)).await?;
+        if let Some(id) = &found {
+            known().put(model.clone(), id.clone());
+        }
+        Ok(found)
     }
 }

@@ -2,22 +2,25 @@
 //! what has no compare-and-set there (which run and which number a version has) is claimed in the log, and
 //! everything else is written again by whoever finds that the log went on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use registry_core::storage::{StorageError, StorageErrorKind};
 use registry_core::{
-    Clock as _, Digest, Key, ModelName, ModelState, Stage, Stream, SystemClock, Version, VersionState,
+    Clock as _, Digest, IdSource as _, Key, ModelName, ModelState, Stage, Stream, SystemClock, SystemIds,
+    Version, VersionState,
 };
 use serde_json::Value;
 
 use super::files::FOLDER;
 use super::items::{Item, Items, compare, our_tags, present, wanted};
-use super::numbers::Numbers;
-use super::read::{SHOWING, SHOWN, Seen};
-use super::shown::{ShownVersion, VERSION, is_users, native};
+use super::numbers::{Claimed, Numbers};
+use super::read::{SHOWING, SHOWN, Seen, shown_to};
+use super::shown::{ShownModel, ShownVersion, VERSION, is_users, native};
 use super::{MlflowMirror, failed};
 use crate::rest::{Kind, Pair, RestError};
 
@@ -26,6 +29,11 @@ const ROUNDS_MAX: u32 = 50;
 /// After how long the note of one who is writing is taken for a dead one's, in microseconds: longer than any
 /// projection may take.
 const SHOWING_MAX_US: i64 = 10 * 60 * 1_000_000;
+/// For how long, in microseconds, one who has begun to write is taken to be alive and at it.
+const AT_IT_MAX_US: i64 = 3_000_000;
+/// How long, at first, and how often those are waited for.
+const WAIT_FIRST: Duration = Duration::from_millis(150);
+const WAITS_MAX: u32 = 4;
 /// The most characters of a parameter; more would be cut off without a word.
 pub(super) const PARAM_CHARS_MAX: usize = 6_000;
 /// How many tags are written at once.
@@ -37,14 +45,31 @@ fn key_of(version: &Version) -> String {
     Digest::of(version.to_string().as_bytes()).hex().chars().take(32).collect()
 }
 
-/// The claim of the number of a version.
-pub(super) fn number_claim(version: &Version) -> String {
-    format!("number.{}", key_of(version))
+/// The claim of the number of a version. A version that others deleted in MLflow, and that was brought back here,
+/// gets another number: each time it is made there is a turn.
+fn number_claim(version: &Version, turn: u32) -> String {
+    format!("number.{}{}", key_of(version), turn_of(turn))
 }
 
 /// The claim of its run.
-fn run_claim(version: &Version) -> String {
-    format!("run.{}", key_of(version))
+fn run_claim(version: &Version, turn: u32) -> String {
+    format!("run.{}{}", key_of(version), turn_of(turn))
+}
+
+fn turn_of(turn: u32) -> String {
+    if turn == 0 { String::new() } else { format!(".{turn}") }
+}
+
+/// How often a version is made anew at most.
+const TURNS_MAX: u32 = 1_000;
+
+/// What was claimed for a version when it was last made.
+pub(super) fn claimed(claims: &BTreeMap<String, String>, version: &Version) -> Option<Claimed> {
+    let claim = |turn| {
+        let number = claims.get(&number_claim(version, turn))?.parse().ok()?;
+        Some(Claimed { turn, number, run: claims.get(&run_claim(version, turn)).cloned() })
+    };
+    (0..TURNS_MAX).map_while(claim).last()
 }
 
 fn revision_of(state: &ModelState) -> u64 {
@@ -57,7 +82,8 @@ impl MlflowMirror {
         let stream = Stream::from(model);
         let mut state = state;
         let mut announced = false;
-        let mut just_seen = self.just_seen(model);
+        let mut waited = false;
+        let mut just_seen = self.just_seen(model, &state);
         for _ in 0..ROUNDS_MAX {
             if state.revision().is_none() {
                 return Ok(());
@@ -69,6 +95,14 @@ impl MlflowMirror {
             };
             let mut seen = self.compare(model, &state, snapshot).await?;
             if !seen.is_finished() {
+                // Whoever is at it looks at the log again when it is done, and so writes this, too.
+                if !announced && !waited && self.others_are_at_it(&seen.notes) {
+                    waited = true;
+                    if self.wait_for_others(&stream, &state).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 if !announced {
                     let note = format!("{} {}", seen.base, SystemClock.now().microseconds());
                     self.log.note(&stream, &[Pair::new(self.showing(), note)]).await?;
@@ -90,6 +124,35 @@ impl MlflowMirror {
         }
         let problem = format!("others kept changing `{model}` while it was shown in MLflow");
         Err(StorageError::new(StorageErrorKind::NotDone, problem))
+    }
+
+    /// Whether another process has just begun to write.
+    fn others_are_at_it(&self, notes: &BTreeMap<String, String>) -> bool {
+        let (now, ours) = (SystemClock.now().microseconds(), self.showing());
+        notes.iter().filter(|(key, _)| key.starts_with(SHOWING) && **key != ours).any(|(_, value)| {
+            let since: Option<i64> = value.split(' ').nth(1).and_then(|time| time.parse().ok());
+            since.is_some_and(|since| now.saturating_sub(since) < AT_IT_MAX_US)
+        })
+    }
+
+    /// Waits until another process has shown what this state says; says whether one has. One that died is not
+    /// waited for long.
+    async fn wait_for_others(&self, stream: &Stream, state: &ModelState) -> Result<bool, StorageError> {
+        let mut wait = WAIT_FIRST;
+        for _ in 0..WAITS_MAX {
+            // Those who wait do not ask all at once.
+            let jitter = u32::try_from(SystemIds.next_id() % 100).unwrap_or(0);
+            SystemClock.sleep(wait.saturating_add(wait / 100 * jitter)).await;
+            wait = wait.saturating_mul(2);
+            let notes = self.log.notes(stream).await?.unwrap_or_default();
+            if shown_to(&notes).is_some_and(|shown| revision_of(state) <= shown) {
+                return Ok(true);
+            }
+            if !self.others_are_at_it(&notes) {
+                break;
+            }
+        }
+        Ok(false)
     }
 
     fn showing(&self) -> String {
@@ -137,11 +200,10 @@ impl MlflowMirror {
         if !seen.missing.is_empty() {
             for version in std::mem::take(&mut seen.missing) {
                 let Some(found) = state.version(&version) else { continue };
-                let shown = self.create(model, state, found).await?;
+                let shown = self.create(model, state, found, &seen.shown).await?;
                 seen.shown.versions.insert(shown.number, shown);
             }
-            let claimed = Default::default();
-            seen.numbers = Numbers::new(state, &seen.shown, &claimed);
+            seen.numbers = Numbers::new(state, &seen.shown, &Default::default());
             let before: Vec<Items> = seen.before.iter().map(|state| wanted(state, &seen.numbers)).collect();
             // A version that was just made stands as it was made, whoever wanted it otherwise before.
             let present = present(&seen.shown, &seen.numbers);
@@ -212,7 +274,8 @@ impl MlflowMirror {
         let claims = self.log.claims(&Stream::from(model)).await?;
         for (number, version) in std::mem::take(&mut seen.numbers.doubles) {
             let run = seen.shown.versions.get(&number).and_then(|found| found.run_id.clone());
-            if run.is_some() && claims.get(&run_claim(&version)) == run.as_ref() {
+            let claim = claimed(&claims, &version).and_then(|claim| claim.run);
+            if run.is_some() && claim.or_else(|| claims.get(&run_claim(&version, 0)).cloned()) == run {
                 let dropped = self.server.delete_model_version(&self.name(model), number).await;
                 dropped.map_err(failed("removing a version that was made twice"))?;
                 seen.shown.versions.remove(&number);
@@ -227,9 +290,21 @@ impl MlflowMirror {
         model: &ModelName,
         state: &ModelState,
         version: &VersionState,
+        shown: &ShownModel,
     ) -> Result<ShownVersion, StorageError> {
         let stream = Stream::from(model);
-        let run_id = self.run_of(&stream, version).await?;
+        let claims = self.log.claims(&stream).await?;
+        let turn = match claimed(&claims, &version.version) {
+            // It was there once, and others deleted it.
+            Some(claim)
+                if shown.versions.get(&claim.number).is_none_or(|found| found.run_id != claim.run) =>
+            {
+                claim.turn + 1
+            }
+            Some(claim) => claim.turn,
+            None => 0,
+        };
+        let run_id = self.run_of(&stream, version, turn, claims).await?;
         let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
         let uri = run.map(|run| run.info.artifact_uri).unwrap_or_default();
         self.put_files(version, &uri).await?;
@@ -244,7 +319,8 @@ impl MlflowMirror {
         let name = self.name(model);
         let made = self.server.create_model_version(&name, &source, &run_id, description, &tags);
         let made = made.await.map_err(doing)?;
-        let claimed = self.log.claim(&stream, &number_claim(&version.version), &made.to_string()).await?;
+        let claimed =
+            self.log.claim(&stream, &number_claim(&version.version, turn), &made.to_string()).await?;
         let number: u64 = claimed.parse().unwrap_or(made);
         if number != made {
             let dropped = self.server.delete_model_version(&self.name(model), made).await;
@@ -263,10 +339,16 @@ impl MlflowMirror {
     }
 
     /// The run that was claimed for a version; made if there is none.
-    async fn run_of(&self, stream: &Stream, version: &VersionState) -> Result<String, StorageError> {
+    async fn run_of(
+        &self,
+        stream: &Stream,
+        version: &VersionState,
+        turn: u32,
+        mut claims: BTreeMap<String, String>,
+    ) -> Result<String, StorageError> {
         let doing = "making the run of a version";
-        let claim = run_claim(&version.version);
-        if let Some(run) = self.log.claims(stream).await?.remove(&claim) {
+        let claim = run_claim(&version.version, turn);
+        if let Some(run) = claims.remove(&claim) {
             return Ok(run);
         }
         let Some(experiment) = self.log.experiment_id(stream).await? else {

@@ -1,6 +1,8 @@
 //! Why this exists: each endpoint that is used, once, with what it takes and what it gives. The path of an
 //! endpoint stands nowhere else.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::types::{
@@ -127,6 +129,22 @@ impl Server {
     /// Deletes a run. It can be restored until the server's operator collects garbage.
     pub(crate) async fn delete_run(&self, run_id: &str) -> Result<(), RestError> {
         self.post("runs/delete", &json!({"run_id": run_id}), Repeat::Freely).await.map(|Done {}| ())
+    }
+
+    /// Those of these runs that are there and not deleted, at most 1,000 of them.
+    pub(crate) async fn live_runs(
+        &self,
+        experiments: &BTreeSet<String>,
+        runs: &[&str],
+    ) -> Result<Vec<String>, RestError> {
+        let ids = runs.iter().filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric()));
+        let list = ids.map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+        let body = json!({
+            "experiment_ids": experiments, "filter": format!("attributes.run_id IN ({list})"),
+            "run_view_type": "ACTIVE_ONLY", "max_results": PAGE,
+        });
+        let page: RunsPage = self.post("runs/search", &body, Repeat::Freely).await?;
+        Ok(page.runs.into_iter().map(|run| run.info.run_id).collect())
     }
 
     /// A page of the runs of an experiment, deleted ones too, and the token of the next page.

@@ -5,8 +5,8 @@ use backend_mlflow::MlflowRegistry;
 use futures_util::future::join_all;
 use registry_core::storage::CommitLog as _;
 use registry_core::{
-    By, Content, Event, Key, Metric, ModelName, PolicyChange, PromoteOptions, Registration, Registry, RegistryExt as _,
-    Revision, Scope, Selector, Stage, StreamKind, Transitions, Version,
+    By, Content, Event, Key, Metric, ModelName, PolicyChange, PromoteOptions, Registration, Registry,
+    RegistryExt as _, Revision, Scope, Selector, Stage, StreamKind, Transitions, Version,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -100,6 +100,19 @@ impl World {
         self.post("registered-models/alias", body).await;
     }
 
+    async fn they_stage(&self, number: u64, stage: &str) {
+        let body = json!({
+            "name": self.name(), "version": number.to_string(), "stage": stage,
+            "archive_existing_versions": false,
+        });
+        self.post("model-versions/transition-stage", body).await;
+    }
+
+    async fn delete(&self, number: u64) {
+        let body = json!({"name": self.name(), "version": number.to_string()});
+        self.send(reqwest::Method::DELETE, "model-versions/delete", body).await;
+    }
+
     /// What MLflow shows to be in production: the number under the alias, and the numbers in the native stage.
     async fn shown_in_production(&self) -> (Option<u64>, Vec<u64>) {
         let model = self.get("registered-models/get", &[("name", &self.name())]).await;
@@ -172,6 +185,74 @@ async fn strangers_are_shown(variable: &'static str) {
     assert!(registry.verify(&fraud(), Default::default()).await.unwrap().is_sound());
 }
 
+/// MLflow's users may say two things at once: an alias says that one version is in production, and the native stage
+/// that another is. One of them is taken, the other is not a change that came later.
+async fn what_others_said_in_two_ways_is_adopted_once(variable: &'static str) {
+    let world = World::new(variable);
+    for _ in 0..4 {
+        world.they_register(0.8).await;
+    }
+    // By its alias alone, while the native stages say otherwise.
+    world.they_point("production", 1).await;
+    world.they_stage(2, "Production").await;
+    world.they_stage(1, "Staging").await;
+    world.they_point("staging", 3).await;
+    world.they_stage(4, "Staging").await;
+    let registry = world.open();
+    let text = Some("hello".parse().unwrap());
+    registry.describe(&alice(), &fraud(), None, text).await.unwrap();
+    let drift = registry.drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty() && drift.unfinished().is_empty(), "{drift:?}");
+    let state = world.open().model(&fraud()).await.unwrap();
+    assert_eq!(state.production, Some(v("1.0.0")));
+    assert_eq!(state.staging().collect::<Vec<_>>(), [&v("3.0.0"), &v("4.0.0")]);
+    assert_eq!(world.shown_in_production().await, (Some(1), vec![1]));
+    let log = registry.log(&fraud(), Revision::FIRST, 100).await.unwrap();
+    assert_eq!(log.len(), 2, "one adoption, one description");
+}
+
+/// A version that others deleted in MLflow can be brought back, and is shown there again under another number.
+async fn what_others_deleted_can_be_brought_back(variable: &'static str) {
+    let world = World::new(variable);
+    world.they_register(0.8).await;
+    let registry = world.open();
+    let registration = Registration::new(v("1.5.0"), Content::default());
+    registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    let options = PromoteOptions::default();
+    registry.promote(&alice(), &fraud(), &v("1.5.0"), Stage::Staging, options).await.unwrap();
+    let delete = |number: u64| world.delete(number);
+    for (version, number) in [("1.0.0", 1), ("1.5.0", 2)] {
+        delete(number).await;
+        registry.reconcile(&alice(), &fraud()).await.unwrap().unwrap();
+        let state = registry.model(&fraud()).await.unwrap();
+        assert!(state.version(&v(version)).unwrap().deleted.is_some(), "{version}");
+        assert_eq!(state.staging().count(), usize::from(version == "1.0.0"));
+        registry.undelete(&alice(), &fraud(), &v(version)).await.unwrap();
+        let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+        assert!(drift.changes().is_empty() && drift.unfinished().is_empty(), "{version}: {drift:?}");
+        let state = world.open().model(&fraud()).await.unwrap();
+        assert!(state.version(&v(version)).unwrap().deleted.is_none(), "{version}");
+        assert!(2 < self::number(&world, &format!("v{version}")).await, "{version}");
+    }
+    // All of it at once.
+    world.send(reqwest::Method::DELETE, "registered-models/delete", json!({"name": world.name()})).await;
+    registry.reconcile(&alice(), &fraud()).await.unwrap().unwrap();
+    assert!(registry.model(&fraud()).await.unwrap().versions().all(|found| found.deleted.is_some()));
+    registry.undelete(&alice(), &fraud(), &v("1.5.0")).await.unwrap();
+    let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty() && drift.unfinished().is_empty(), "{drift:?}");
+    assert_eq!(number(&world, "v1.5.0").await, 1, "numbers begin anew with the model");
+
+    // Somebody takes our tag from it: it is the same version all the same, and gets its tag back.
+    let tag = json!({"name": world.name(), "version": "1", "key": "model-registry.version"});
+    world.send(reqwest::Method::DELETE, "model-versions/delete-tag", tag).await;
+    let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty(), "{drift:?}");
+    let text = Some("hello".parse().unwrap());
+    registry.describe(&alice(), &fraud(), None, text).await.unwrap();
+    assert_eq!(number(&world, "v1.5.0").await, 1);
+}
+
 /// Racers that promote different versions: one is in production, in the log, under the alias and in the
 /// native stage, however the requests cross each other.
 async fn racers_end_with_one_in_production(variable: &'static str, racers: usize, rounds: usize) {
@@ -210,10 +291,6 @@ async fn racers_end_with_one_in_production(variable: &'static str, racers: usize
     assert_eq!(foreign.count(), 0, "what we wrote was taken for somebody else's");
 }
 
-fn rounds() -> usize {
-    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
-}
-
 macro_rules! shared {
     ($server:ident, $variable:literal) => {
         mod $server {
@@ -223,8 +300,18 @@ macro_rules! shared {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn what_others_said_in_two_ways_is_adopted_once() {
+                super::what_others_said_in_two_ways_is_adopted_once($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn what_others_deleted_can_be_brought_back() {
+                super::what_others_deleted_can_be_brought_back($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn racers_end_with_one_in_production() {
-                super::racers_end_with_one_in_production($variable, 20, super::rounds()).await;
+                super::racers_end_with_one_in_production($variable, 20, 20).await;
             }
         }
     };

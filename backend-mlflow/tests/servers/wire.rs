@@ -48,7 +48,9 @@ impl Counted {
                     let asked = path.strip_prefix("/api/2.0/mlflow/").or(path.strip_prefix("/api/2.0/"));
                     // A file's own name says nothing here.
                     let asked = match asked.unwrap() {
-                        file if file.starts_with("mlflow-artifacts/artifacts/") => "mlflow-artifacts/artifacts/…",
+                        file if file.starts_with("mlflow-artifacts/artifacts/") => {
+                            "mlflow-artifacts/artifacts/…"
+                        }
                         other => other,
                     };
                     seen.lock().unwrap().push(asked.to_owned());
