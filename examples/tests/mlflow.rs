@@ -60,7 +60,7 @@ fn is_told_on(server: &str, python: &str) {
             "The request waits for 2 approvals.",
             "! ana registered the version and may not approve it too",
             "Bo approves; 1 more to go.",
-            "Chen approves, and in the same commit v2.0.0 enters production",
+            "Chen approves, and in the same commit v2.0.0 enters production; v1.0.0 is archived",
             "version 2: stage Production; aliases: production; tags: stage production, version v2.0.0",
             "5. PAST THE RULES",
             "alias production -> version 3",

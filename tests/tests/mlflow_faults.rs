@@ -31,7 +31,7 @@ async fn troubled(variable: &str, seed: u64, writers: u64, commits_each: usize) 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn four_writers_of_100_commits_lose_double_and_misreport_nothing() {
+async fn four_writers_of_100_commits_lose_double_and_misreport_nothing_on_mlflow_3_on_sqlite() {
     let counts = troubled("REGISTRY_TEST_MLFLOW_3", 1, 4, 25).await;
     for fault in Fault::ALL {
         assert!(0 < counts.get(&fault).copied().unwrap_or(0), "{fault:?} never happened: {counts:?}");
@@ -39,11 +39,11 @@ async fn four_writers_of_100_commits_lose_double_and_misreport_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn three_writers_have_other_troubles_with_a_server_of_the_line_before() {
+async fn three_writers_have_other_troubles_on_mlflow_2_on_sqlite() {
     troubled("REGISTRY_TEST_MLFLOW_2", 2, 3, 16).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn three_writers_have_yet_other_troubles_with_a_server_on_postgresql() {
+async fn three_writers_have_yet_other_troubles_on_mlflow_3_on_postgresql() {
     troubled("REGISTRY_TEST_MLFLOW_PG", 3, 3, 16).await;
 }

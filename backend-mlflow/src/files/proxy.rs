@@ -61,8 +61,7 @@ impl ProxyFiles {
             if u64::try_from(credentials.len()) != Ok(count) {
                 return Ok(Err(RestError::new(Kind::FeatureMissing, "the server offers too few parts")));
             }
-            let mut bytes = checked(blob, source.open(0).await?);
-            let pieces = parts(&mut bytes, size);
+            let pieces = parts(checked(blob, source.open(0).await?), size);
             let parts = pieces
                 .zip(futures_util::stream::iter(credentials))
                 .map(|(bytes, to)| async move {
@@ -86,8 +85,14 @@ impl ProxyFiles {
         let _ = self.server.abort_multipart(path, &upload).await;
         match sent? {
             Ok(()) => Ok(true),
-            // The bucket cannot be reached from here, or speaks in another way than was thought.
-            Err(error) if matches!(error.kind, Kind::Transport | Kind::FeatureMissing | Kind::Invalid) => {
+            // The bucket cannot be reached from here, or does not take what the server signed, or speaks in another way
+            // than was thought. The server itself can do it.
+            Err(error)
+                if matches!(
+                    error.kind,
+                    Kind::Transport | Kind::FeatureMissing | Kind::Invalid | Kind::Denied
+                ) =>
+            {
                 self.whole_only.store(true, Ordering::Relaxed);
                 Ok(false)
             }
@@ -97,9 +102,11 @@ impl ProxyFiles {
 }
 
 /// A stream in pieces of a size; the last one is what is left.
-fn parts(bytes: &mut ByteStream, size: u64) -> impl futures_util::Stream<Item = Result<Bytes, StorageError>> {
+fn parts(bytes: ByteStream, size: u64) -> impl futures_util::Stream<Item = Result<Bytes, StorageError>> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    futures_util::stream::unfold((bytes, Bytes::new()), move |(bytes, mut left_over)| async move {
+    // After its end it is asked once more.
+    let bytes = bytes.fuse();
+    futures_util::stream::unfold((bytes, Bytes::new()), move |(mut bytes, mut left_over)| async move {
         let mut part = BytesMut::with_capacity(size);
         loop {
             let room = size - part.len();
@@ -266,10 +273,20 @@ mod tests {
 
     #[tokio::test]
     async fn streams_are_cut_into_parts_of_one_size() {
-        let pieces = [&b"abc"[..], b"d", b"efghij", b"k"].map(|piece| Ok(Bytes::from_static(piece)));
-        let mut stream: ByteStream = Box::pin(futures_util::stream::iter(pieces));
-        let parts: Vec<Bytes> = parts(&mut stream, 4).try_collect().await.unwrap();
-        assert_eq!(parts, [&b"abcd"[..], b"efgh", b"ijk"]);
+        for (pieces, expected) in [
+            (vec!["abc", "d", "efghij", "k"], vec!["abcd", "efgh", "ijk"]),
+            (vec!["abcdefgh"], vec!["abcd", "efgh"]),
+            (vec![], vec![]),
+        ] {
+            let mut pieces = pieces.into_iter();
+            // One that may not be asked again after its end.
+            let stream = futures_util::stream::unfold((), move |()| {
+                let piece = pieces.next().map(|piece| (Ok(Bytes::from(piece)), ()));
+                async move { piece }
+            });
+            let parts: Vec<Bytes> = parts(Box::pin(stream), 4).try_collect().await.unwrap();
+            assert_eq!(parts, expected);
+        }
     }
 
     #[tokio::test]

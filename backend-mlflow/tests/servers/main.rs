@@ -16,6 +16,7 @@
 
 mod common;
 mod exam;
+mod files;
 mod log;
 mod processes;
 mod python;
