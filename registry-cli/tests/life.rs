@@ -81,6 +81,34 @@ fn the_whole_life_of_a_model_in_a_bucket() {
     whole_life(&with_files(world.at(url)));
 }
 
+/// The same on the MLflow servers that `cargo xtask test` starts, where others may see it.
+#[cfg(feature = "servers")]
+fn whole_life_on(variable: &str) {
+    let address = std::env::var(variable).unwrap();
+    assert!(address.starts_with("http://127.0.0.1:"), "{address} is not on this machine");
+    let name = format!("cli-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
+    let url = format!("mlflow+{address}?registry={name}&prefix={name}-");
+    whole_life(&with_files(World::new().at(url)));
+}
+
+#[cfg(feature = "servers")]
+#[test]
+fn the_whole_life_of_a_model_on_mlflow_3_on_sqlite() {
+    whole_life_on("REGISTRY_TEST_MLFLOW_3");
+}
+
+#[cfg(feature = "servers")]
+#[test]
+fn the_whole_life_of_a_model_on_mlflow_2_on_sqlite() {
+    whole_life_on("REGISTRY_TEST_MLFLOW_2");
+}
+
+#[cfg(feature = "servers")]
+#[test]
+fn the_whole_life_of_a_model_on_mlflow_3_on_postgresql() {
+    whole_life_on("REGISTRY_TEST_MLFLOW_PG");
+}
+
 fn whole_life(world: &World) {
     let mut story = String::new();
     let mut tell = |arguments: &[&str]| {
