@@ -168,3 +168,69 @@ async fn secrets_are_sent_and_never_shown() {
         assert!(!format!("{error:?} {server:?}").contains("hunter2"), "{error:?}");
     }
 }
+
+/// A server with a certificate that nobody believes but who is told to. It ends each connection after one answer, and
+/// does not say so, as servers do with connections that have rested too long.
+async fn secure_server() -> (String, Vec<u8>) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
+
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().unwrap();
+    let ca_certificate = ca.self_signed(&ca_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            // A client that does not believe us ends here.
+            let Ok(mut socket) = acceptor.accept(socket).await else { continue };
+            let mut request = Vec::new();
+            let mut piece = [0; 4096];
+            while !complete(&request) {
+                let count = socket.read(&mut piece).await.unwrap();
+                request.extend_from_slice(&piece[..count]);
+            }
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            let _ = socket.shutdown().await;
+        }
+    });
+    (url, ca_certificate.pem().into_bytes())
+}
+
+#[tokio::test]
+async fn certificates_are_believed_by_whoever_is_told_to_and_ended_connections_are_made_anew() {
+    let (url, pem) = secure_server().await;
+    let settings = |ca_pem| Settings {
+        url: Url::parse(&url).unwrap(),
+        auth: Auth::Bearer("t0ken".to_owned()),
+        workspace: None,
+        ca_pem,
+        timeout: Duration::from_secs(5),
+    };
+    let server = Server::new(settings(Some(pem))).unwrap();
+    for _ in 0..3 {
+        server.log_parameter("run", "key", "value").await.unwrap();
+    }
+    let error = Server::new(settings(None)).unwrap().log_parameter("run", "key", "value").await.unwrap_err();
+    assert_eq!(error.kind, Kind::Transport);
+    assert!(error.message.contains("certificate"), "{error:?}");
+    assert!(!error.message.contains("t0ken"));
+    let error = Server::new(settings(Some(b"nothing".to_vec()))).unwrap_err();
+    assert!(error.contains("no certificate"), "{error}");
+}
