@@ -153,6 +153,8 @@ fn whole_life(world: &World) {
     tell(&["explain", "fraud", "--card", "better.toml"]);
     tell(&["explain", "fraud", "--card", "better.toml", "--format", "markdown"]);
     tell(&["bump", "fraud", "auto", "better.bin", "--card", "better.toml", "--metric", "recall=0.62"]);
+    tell(&["compare", "fraud", "v3.0.0", "v3.1.0"]);
+    tell(&["compare", "fraud", "latest", "--format", "markdown", "--tolerance", "5%"]);
     tell(&["promote", "fraud", "v3.1.0", "--to", "staging"]);
     tell(&["promote", "fraud", "v3.1.0", "--to", "production", "-m", "better recall", "--dry-run"]);
     tell(&["promote", "fraud", "v3.1.0", "--to", "production", "-m", "better recall"]);
@@ -271,6 +273,7 @@ fn what_programs_read_keeps_its_shape() {
     show(&["list"]);
     show(&["history", "fraud", "--from", "2"]);
     show(&["explain", "fraud", "--card", "better.toml"]);
+    show(&["compare", "fraud", "v3", "v3"]);
     show(&["find", "--stage", "production"]);
     show(&["policy", "show"]);
     show(&["verify", "fraud"]);

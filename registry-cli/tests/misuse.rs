@@ -304,6 +304,17 @@ const CASES: &[Case] = &[
     Case { name: "argument-missing", run: &["info"], says: "required arguments", ..LIVED },
     Case { name: "shell-unknown", run: &["completions", "tcsh"], says: "invalid value 'tcsh'", ..LIVED },
     Case { name: "format-unknown", run: &["explain", "fraud", "--format", "html"], says: "invalid value 'html'", ..LIVED },
+    Case { name: "compare-with-nothing", run: &["compare", "fraud", "v1", "v9"], says: "v9.0.0", code: 4, ..LIVED },
+    Case { name: "compare-unknown-model", run: &["compare", "fraud", "v1", "--with", "other"], says: "other", code: 4, ..LIVED },
+    Case { name: "compare-direction-wrong", run: &["compare", "fraud", "--direction", "accuracy=up"], says: "METRIC=higher", ..LIVED },
+    Case { name: "compare-significance-wrong", run: &["compare", "fraud", "--significance", "5"], says: "between 0 and 1", ..LIVED },
+    Case { name: "compare-tolerance-wrong", run: &["compare", "fraud", "--tolerance", "0.1"], says: "a percentage", ..LIVED },
+    Case { name: "compare-tolerance-negative", run: &["compare", "fraud", "--tolerance=-1%"], says: "a percentage", ..LIVED },
+    Case { name: "compare-scores-missing", run: &["compare", "fraud", "v1", "v1", "--scores", "accuracy=a.txt,b.txt"], says: "cannot be read", ..LIVED },
+    Case { name: "compare-scores-of-one", run: &["compare", "fraud", "v1", "v1", "--scores", "accuracy=a.txt"], says: "METRIC=OLD,NEW", ..LIVED },
+    Case { name: "compare-scores-no-number", files: &[("a.txt", "1\nx\n"), ("b.txt", "1\n0\n")], run: &["compare", "fraud", "v1", "v1", "--scores", "accuracy=a.txt,b.txt"], says: "line 2 is not a number", ..LIVED },
+    Case { name: "compare-scores-unequal", files: &[("a.txt", "1\n"), ("b.txt", "1\n0\n")], run: &["compare", "fraud", "v1", "v1", "--scores", "accuracy=a.txt,b.txt"], says: "1 examples and the other 2", ..LIVED },
+    Case { name: "compare-scores-of-three", run: &["compare", "fraud", "v1", "v1", "v1", "--scores", "accuracy=a.txt,b.txt"], says: "compare two", ..LIVED },
 ];
 
 fn newer_layout(world: &World) {

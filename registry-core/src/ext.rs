@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 use crate::command::{By, Command, Request, VersionChoice};
+use crate::compare::{CompareOptions, Subject, VersionComparison, compare};
 use crate::compat::Finding;
 use crate::content::{Artifact, Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Hasher;
@@ -577,6 +578,21 @@ pub trait RegistryExt: Registry {
             let stream = Stream::Model(model.clone());
             let state = self.state(&stream, &Need::WithFiles(selector.clone())).await?;
             found_in(model, selector, &state, self.clock().now())
+        }
+    }
+
+    /// Compares two versions, of one model or of two: an old one and a new one, each by its model and a selector.
+    /// Versions of two registries are compared by [`compare`](crate::compare::compare) itself.
+    fn compare(
+        &self,
+        old: (&ModelName, &Selector),
+        new: (&ModelName, &Selector),
+        options: &CompareOptions,
+    ) -> impl Future<Output = Result<VersionComparison, Error>> + Send {
+        async move {
+            let (before, after) = (self.get(old.0, old.1).await?, self.get(new.0, new.1).await?);
+            let subject = |found: Found| Subject { model: found.model, version: found.version };
+            Ok(compare(&subject(before), &subject(after), options))
         }
     }
 

@@ -41,6 +41,7 @@
 mod checkpoint;
 pub mod codec;
 mod command;
+pub mod compare;
 pub mod compat;
 pub mod content;
 pub mod decide;

@@ -3,6 +3,7 @@
 
 pub(crate) mod annotate;
 pub(crate) mod approval;
+pub(crate) mod compare;
 pub(crate) mod drift;
 pub(crate) mod get;
 pub(crate) mod history;
@@ -51,6 +52,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Register(register) => register.run(&mut session).await,
         Command::Bump(bump) => bump.run(&mut session).await,
         Command::Explain(explain) => explain.run(&mut session).await,
+        Command::Compare(compare) => compare.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,

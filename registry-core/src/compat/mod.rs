@@ -46,7 +46,7 @@ mod bump;
 mod diff;
 mod finding;
 mod interface;
-mod render;
+pub(crate) mod render;
 #[cfg(test)]
 mod tests;
 
