@@ -28,7 +28,8 @@ const PART: usize = 16 * 1024 * 1024;
 const PARTS_AT_ONCE: usize = 3;
 
 /// Opens folders in buckets by the URLs of [`BucketConnector`](crate::BucketConnector), for backends that meet
-/// such URLs in another system.
+/// such URLs in another system. Options are never taken from these URLs: whoever writes them could have our
+/// credentials sent to an endpoint of their own.
 #[derive(Debug, Clone, Default)]
 pub struct BucketFiles {
     options: BTreeMap<String, String>,
@@ -55,16 +56,18 @@ impl OpenFiles for BucketFiles {
     }
 
     async fn open_files(&self, url: &str) -> Result<Arc<dyn Files>, Error> {
-        let options = self.options.get(url.split(':').next().unwrap_or_default());
-        let with_options = match options {
-            None => url.to_owned(),
-            Some(options) => format!("{url}{}{options}", if url.contains('?') { '&' } else { '?' }),
+        let refused = |problem: &str| {
+            let location = url.split(['?', '#']).next().unwrap_or_default().to_owned();
+            Err(Error::Open { location, problem: problem.to_owned() })
         };
+        // Others wrote it: an endpoint in it would be sent our credentials.
+        if url.contains(['?', '#']) {
+            return refused("options are not taken from an address that was found somewhere");
+        }
+        let options = self.options.get(url.split(':').next().unwrap_or_default());
+        let with_options = options.map_or_else(|| url.to_owned(), |options| format!("{url}?{options}"));
         let Some(mut location) = Location::parse(&with_options) else {
-            return Err(Error::Open {
-                location: url.to_owned(),
-                problem: "is no URL of a bucket".to_owned(),
-            });
+            return refused("it is no URL of a bucket");
         };
         let (store, prefix, secrets) = open_store(&mut location)?;
         let prefix = Path::parse(prefix.trim_matches('/'))
@@ -234,6 +237,17 @@ mod tests {
         let error = folder.read("model/a b.bin", None).await.err().unwrap();
         assert_eq!(error.kind, StorageErrorKind::Missing);
         assert!(folder.write("../x", &large, blob(&large)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn options_of_others_are_not_taken() {
+        let files = BucketFiles::new().with_options("s3", "access_key_id=a&secret_access_key=b&region=r");
+        assert!(files.open_files("s3://bucket/folder").await.is_ok());
+        for url in ["s3://bucket/x?endpoint=http://127.0.0.1:9&allow_http=true", "s3://bucket/x#?endpoint=y"]
+        {
+            let error = files.open_files(url).await.err().unwrap();
+            assert!(error.to_string().contains("options are not taken"), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -41,6 +41,8 @@ use crate::version::Version;
 
 /// How often a write is tried anew because others went on changing the model meanwhile.
 const ADOPTIONS_MAX: u32 = 20;
+/// How often the two sides are compared anew because the log went on meanwhile.
+const COMPARISONS_MAX: u32 = 20;
 /// About how large a commit of an adoption may be, in bytes: a model may have ten thousand versions.
 const PART_BYTES: usize = RECORD_BYTES_MAX / 8;
 
@@ -56,7 +58,7 @@ pub trait Mirror: Send + Sync + 'static {
 
     /// What others changed, compared with what the log says, in the order in which it shall be adopted. Where
     /// only a selector is needed, it is enough to find what bears on that. `None`: that cannot be told from a
-    /// state that is partial.
+    /// state that is partial, or the log went on while the two were compared.
     async fn drift(
         &self,
         model: &ModelName,
@@ -260,9 +262,13 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
         if let Some(drift) = self.mirror.drift(model, &state, need).await? {
             return Ok((state, drift));
         }
-        let state = self.registry.state(&stream, &Need::Whole).await?;
-        let drift = self.mirror.drift(model, &state, &Need::Whole).await?.unwrap_or_default();
-        Ok((state, drift))
+        for _ in 0..COMPARISONS_MAX {
+            let state = self.registry.state(&stream, &Need::Whole).await?;
+            if let Some(drift) = self.mirror.drift(model, &state, &Need::Whole).await? {
+                return Ok((state, drift));
+            }
+        }
+        Err(Error::Contention { attempts: COMPARISONS_MAX })
     }
 
     fn adoption(&self, state: &ModelState, drift: Drift) -> Adoption {

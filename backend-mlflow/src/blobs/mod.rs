@@ -205,13 +205,14 @@ impl MlflowArtifacts {
             return Ok(Some(root));
         }
         let Some(uri) = self.log.location(make).await? else { return Ok(None) };
-        let Some(root) = self.reach.folder(&uri).await? else {
-            return Err(not_done(format!(
-                "the server keeps the registry's files at `{uri}`, which cannot be reached from here; open the \
-                 registry with something that reaches it, or with another store for bytes, or let the server \
-                 serve its files (`mlflow server --serve-artifacts`)"
-            )));
-        };
+        let root = self.reach.folder(&uri).await.map_err(|error| {
+            not_done(format!(
+                "the server keeps the registry's files where they cannot be read: {}; open the registry with \
+                 something that reaches them, or with another store for bytes, or let the server serve its files \
+                 (`mlflow server --serve-artifacts`)",
+                error.message
+            ))
+        })?;
         *kept() = Some(root.clone());
         Ok(Some(root))
     }
@@ -305,7 +306,8 @@ impl MlflowArtifacts {
     pub(crate) async fn keep_place(&self, blob: Blob, place: &Place) -> Result<(), StorageError> {
         let root = self.writable().await?;
         let known = self.look(&root, &blob.digest).await?;
-        if known.copies.is_empty() && self.their_place(&root, &blob.digest, &known).await?.is_none() {
+        // A copy of the registry's own may be on its way out; what others have is not ours to lose.
+        if self.their_place(&root, &blob.digest, &known).await?.is_none() {
             let body = serde_json::to_vec(place).map_err(|problem| not_done(problem.to_string()))?;
             self.say(&root, &Self::name(&blob.digest, Role::Seen, blob.size), body.into()).await?;
         }
@@ -342,7 +344,7 @@ impl MlflowArtifacts {
 
     /// How long a file of others is; none if it is not there.
     async fn size_at(&self, place: &Place) -> Result<Option<u64>, StorageError> {
-        let Some(folder) = self.reach.folder(&place.folder).await? else { return Ok(None) };
+        let Ok(folder) = self.reach.folder(&place.folder).await else { return Ok(None) };
         let (parent, name) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
         let entries = folder.files.list(folder.path(parent).trim_end_matches('/')).await?;
         Ok(entries.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.size))
@@ -354,10 +356,10 @@ impl MlflowArtifacts {
                 let root = self.root(false).await?.ok_or_else(|| not_done("the registry is gone"))?;
                 root.files.read(&root.path(&format!("{BLOBS}/{path}")), range).await
             }
-            Spot::Theirs(place) => match self.reach.folder(&place.folder).await? {
-                Some(folder) => folder.files.read(&folder.path(&place.path), range).await,
-                None => Err(not_done(format!("`{}` cannot be reached from here", place.folder))),
-            },
+            Spot::Theirs(place) => {
+                let folder = self.reach.folder(&place.folder).await?;
+                folder.files.read(&folder.path(&place.path), range).await
+            }
         }
     }
 }
@@ -371,14 +373,11 @@ impl ArtifactStore for MlflowArtifacts {
         let send = || async {
             let name = Self::name(&blob.digest, Role::Copy, blob.size);
             let path = root.path(&format!("{BLOBS}/{}", name.path()));
+            // Where that fails all of it may have arrived, and others may rely on it already: collectors will see.
             let sent = match &bytes {
                 Some(bytes) => root.files.write(&path, bytes, blob).await,
                 None => tell(&told.progress, progress, root.files.write(&path, &told, blob)).await,
             };
-            if sent.is_err() {
-                // What arrived of it is no copy, and would only take room.
-                let _ = root.files.remove(&path).await;
-            }
             sent.map(|()| true)
         };
         let begun = SystemClock.now();
@@ -523,8 +522,12 @@ impl ArtifactStore for MlflowArtifacts {
         let mut count = 0;
         for folder in root.files.list(&root.path(BLOBS)).await? {
             for (_, look) in self.look_into(&root, &folder.name).await? {
-                let old: Vec<Name> =
-                    look.parts.into_iter().filter(|name| name.at < untouched_since).collect();
+                let is_old = |name: &Name| name.at < untouched_since;
+                // Without a copy, nothing is left whose age they could tell.
+                let touches = if look.copies.is_empty() { look.touched } else { Vec::new() };
+                let touches: Vec<Name> = touches.into_iter().filter(is_old).collect();
+                self.forget(&root, &touches).await?;
+                let old: Vec<Name> = look.parts.into_iter().filter(is_old).collect();
                 self.forget(&root, &old).await?;
                 count += old.len() as u64;
             }

@@ -29,6 +29,8 @@ const PROXY: &str = "mlflow-artifacts:/";
 #[derive(Clone)]
 pub(crate) struct Reach {
     proxy: Arc<ProxyFiles>,
+    /// The server's own name, with its port.
+    host: String,
     others: Option<Arc<dyn OpenFiles>>,
 }
 
@@ -64,32 +66,58 @@ impl Folder {
 
 impl Reach {
     pub(crate) fn new(server: &Server, others: Option<Arc<dyn OpenFiles>>) -> Self {
-        Reach { proxy: Arc::new(ProxyFiles::new(server.clone())), others }
+        let base = server.base();
+        let host =
+            base.split_once("://").map_or(base, |(_, rest)| rest).split('/').next().unwrap_or_default();
+        Reach { proxy: Arc::new(ProxyFiles::new(server.clone())), host: host.to_owned(), others }
     }
 
-    /// The folder at an address; none if it cannot be reached from here.
-    pub(crate) async fn folder(&self, uri: &str) -> Result<Option<Folder>, StorageError> {
-        if let Some(path) = proxied(uri) {
-            return Ok(Some(Folder { files: Arc::clone(&self.proxy) as _, path }));
+    /// The folder at an address. The error says why it cannot be reached from here.
+    pub(crate) async fn folder(&self, uri: &str) -> Result<Folder, StorageError> {
+        let unreachable = |why: &str| {
+            let problem = format!("`{}` cannot be reached from here: {why}", without_options(uri));
+            Err(StorageError::new(StorageErrorKind::NotDone, problem))
+        };
+        if let Some(rest) = uri.strip_prefix(PROXY) {
+            return match proxied(rest, &self.host) {
+                Some(path) => Ok(Folder { files: Arc::clone(&self.proxy) as _, path }),
+                None => unreachable("it is not a folder behind this server"),
+            };
         }
         let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
         let Some(others) = self.others.as_ref().filter(|others| others.schemes().contains(&scheme)) else {
-            return Ok(None);
+            return unreachable("nothing was given that can");
         };
         match others.open_files(uri).await {
-            Ok(files) => Ok(Some(Folder { files, path: String::new() })),
-            Err(Error::Unavailable(error)) => Err(error),
-            Err(error) => Err(StorageError::new(StorageErrorKind::NotDone, error.to_string())),
+            Ok(files) => Ok(Folder { files, path: String::new() }),
+            Err(Error::Open { problem, .. }) => unreachable(&problem),
+            Err(other) => unreachable(&other.to_string()),
         }
     }
 }
 
-/// The path below the proxy's root, if the files are behind it.
-fn proxied(uri: &str) -> Option<String> {
-    let rest = uri.strip_prefix(PROXY)?;
-    // `mlflow-artifacts://host/path` names a server; the one that we talk to is meant.
+/// An address that is shown: what follows after a `?`, and before an `@`, may be secret.
+fn without_options(uri: &str) -> String {
+    let bare = uri.split(['?', '#']).next().unwrap_or_default();
+    match (bare.split_once("://"), bare.split_once('@')) {
+        (Some((scheme, _)), Some((_, after))) if !matches!(scheme, "abfss" | "wasbs") => {
+            format!("{scheme}://…@{after}")
+        }
+        _ => bare.to_owned(),
+    }
+}
+
+/// The path below the proxy's root of what follows after the scheme, if the files are behind this server.
+fn proxied(rest: &str, host: &str) -> Option<String> {
     let path = match rest.strip_prefix('/') {
-        Some(with_host) => with_host.split_once('/').map_or("", |(_, path)| path),
+        // `mlflow-artifacts://host/path` names a server, and `mlflow-artifacts:///path` none.
+        Some(with_host) => {
+            let (named, path) = with_host.split_once('/')?;
+            if !named.is_empty() && named != host {
+                return None;
+            }
+            path
+        }
         None => rest,
     };
     let path = path.trim_matches('/');
@@ -145,14 +173,28 @@ mod tests {
 
     #[test]
     fn files_behind_the_proxy_are_told_from_others_and_never_leave_it() {
-        assert_eq!(
-            proxied("mlflow-artifacts:/1/ab/artifacts/model").as_deref(),
-            Some("1/ab/artifacts/model")
-        );
-        assert_eq!(proxied("mlflow-artifacts://host:5000/1/ab").as_deref(), Some("1/ab"));
-        for other in ["s3://b/k", "/tmp/x", "mlflow-artifacts:/", "mlflow-artifacts:/1/../2", "models:/m-1"] {
-            assert_eq!(proxied(other), None, "{other}");
+        for (rest, expected) in [
+            ("1/ab/artifacts/model", Some("1/ab/artifacts/model")),
+            ("/host:5000/1/ab", Some("1/ab")),
+            ("//1/ab", Some("1/ab")),
+            ("/other:5000/1/ab", None),
+            ("/host/1/ab", None),
+            ("", None),
+            ("1/../2", None),
+            ("/host:5000/../2", None),
+        ] {
+            assert_eq!(proxied(rest, "host:5000").as_deref(), expected, "{rest}");
         }
+    }
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        assert_eq!(without_options("s3://key:secret@bucket/x?token=y"), "s3://…@bucket/x");
+        assert_eq!(
+            without_options("wasbs://c@a.blob.core.windows.net/x"),
+            "wasbs://c@a.blob.core.windows.net/x"
+        );
+        assert_eq!(without_options("/srv/x#y"), "/srv/x");
     }
 
     fn stream(pieces: &[&'static [u8]]) -> ByteStream {

@@ -93,7 +93,10 @@ impl ProxyFiles {
                     Kind::Transport | Kind::FeatureMissing | Kind::Invalid | Kind::Denied
                 ) =>
             {
-                self.whole_only.store(true, Ordering::Relaxed);
+                // What is not reached now may be later.
+                if error.kind != Kind::Transport {
+                    self.whole_only.store(true, Ordering::Relaxed);
+                }
                 Ok(false)
             }
             Err(error) => Err(error.failed(format_args!("sending {path}"))),

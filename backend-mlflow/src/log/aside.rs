@@ -41,6 +41,16 @@ impl MlflowLog {
         written.map_err(|error| error.failed(format_args!("noting what is shown of {stream}")))
     }
 
+    /// Takes notes away.
+    pub(crate) async fn forget_notes(&self, stream: &Stream, keys: &[String]) -> Result<(), StorageError> {
+        let Some(place) = self.find(stream).await? else { return Ok(()) };
+        for key in keys {
+            let removed = self.server.delete_tag(&place.head, key).await;
+            removed.map_err(|error| error.failed(format_args!("tidying the notes of {stream}")))?;
+        }
+        Ok(())
+    }
+
     /// The experiment of a stream.
     pub(crate) async fn experiment_id(&self, stream: &Stream) -> Result<Option<String>, StorageError> {
         let found = self.server.experiment(&self.names.stream(stream)).await;
@@ -66,7 +76,10 @@ impl MlflowLog {
     /// All claims of a stream.
     pub(crate) async fn claims(&self, stream: &Stream) -> Result<BTreeMap<String, String>, StorageError> {
         let Some(place) = self.find(stream).await? else { return Ok(BTreeMap::new()) };
-        let id = self.claims_run(stream, &place).await?;
+        // Where nothing was claimed there is no run for it, and to look makes none.
+        let Some(id) = self.found_child(stream, &place, Role::Claims, 0).await? else {
+            return Ok(BTreeMap::new());
+        };
         let run = self.log_run(stream, &format!("{} 0", Role::Claims.as_str()), &id).await?;
         Ok(run.data.params.into_iter().map(|pair| (pair.key, pair.value)).collect())
     }

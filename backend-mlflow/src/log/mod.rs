@@ -60,7 +60,7 @@ use body::{Pointer, Value};
 use name::{ELECTED, KIND, STREAM};
 use place::{Place, Role, gone};
 
-use crate::rest::{Kind, RestError, Server};
+use crate::rest::{Kind, RestError, Server, next_token};
 
 pub(crate) use name::Names;
 
@@ -251,10 +251,8 @@ impl MlflowLog {
                     // `_` stands for any letter in a pattern, and case may not matter.
                     let ours = experiments.iter().filter(|found| found.name.starts_with(&start));
                     texts.extend(ours.filter_map(|found| found.tag(STREAM)).map(str::to_owned));
-                    token = next;
-                    if token.is_none() {
-                        break;
-                    }
+                    let Some(next) = next else { break };
+                    token = Some(next_token(token, next).map_err(failed)?);
                 }
             }
             Some(term) => {
@@ -267,10 +265,8 @@ impl MlflowLog {
                     let page = self.server.search_runs(&runs, &filter, token.as_deref()).await;
                     let (found, next) = page.map_err(failed)?;
                     texts.extend(found.iter().filter_map(|run| run.tag(STREAM)).map(str::to_owned));
-                    token = next;
-                    if token.is_none() {
-                        break;
-                    }
+                    let Some(next) = next else { break };
+                    token = Some(next_token(token, next).map_err(failed)?);
                 }
             }
         }

@@ -252,6 +252,7 @@ impl MlflowLog {
         role: &str,
         number: Option<u64>,
     ) -> Result<String, StorageError> {
+        self.check_writable()?;
         let failed = |error: RestError| error.failed(format_args!("making a run for the log of {stream}"));
         let Some(runs) = self.runs_experiment(true).await? else {
             return Err(
@@ -412,6 +413,20 @@ impl MlflowLog {
             )));
         }
         Ok(run)
+    }
+
+    /// The run of a log for a role and number, if it was made.
+    pub(super) async fn found_child(
+        &self,
+        stream: &Stream,
+        place: &Place,
+        role: Role,
+        number: u64,
+    ) -> Result<Option<String>, StorageError> {
+        if place.run(role, number).is_none() {
+            self.head(stream, place).await?;
+        }
+        Ok(place.run(role, number))
     }
 
     /// The run of a log for a role and number; made if it is not there. Each number of each role is one

@@ -8,11 +8,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use registry_core::ModelName;
 use registry_core::storage::{StorageError, StorageErrorKind};
 
-use super::foreign::Evidence;
+use super::foreign::{Evidence, MlModel};
 use super::shown::ShownVersion;
 use super::{EvidenceOf, MlflowMirror, failed};
 use crate::files::Folder;
-use crate::rest::Run;
+use crate::rest::{Kind, RestError, Run};
 
 /// How many versions are looked into at once. A server has few workers.
 const AT_ONCE: usize = 8;
@@ -23,7 +23,7 @@ const MLMODEL: &str = "MLmodel";
 const MLMODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Where a version came from, as MLflow says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     pub(crate) number: u64,
     pub(crate) source: String,
@@ -46,7 +46,8 @@ impl MlflowMirror {
     ) -> Result<EvidenceOf, StorageError> {
         futures_util::stream::iter(versions)
             .map(|version| async move {
-                let key = (model.clone(), version.number);
+                // The same number may be another version, where a model was deleted as a whole.
+                let key = (model.clone(), version.clone());
                 let known = {
                     let mut kept = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
                     kept.get(&key).cloned()
@@ -69,14 +70,15 @@ impl MlflowMirror {
         let mut evidence = Evidence::default();
         let mut run_id = version.run_id.clone().filter(|id| !id.is_empty());
         let mut folder = Some(version.source.clone()).filter(|source| !source.starts_with("models:/"));
-        if let Some(id) = version.source.strip_prefix("models:/").filter(|id| id.starts_with("m-"))
-            && let Some(logged) = self.server.logged_model(id).await.map_err(failed(doing))?
+        // What cannot be asked for, or is kept from us, is no evidence, and no reason to see nothing of the model.
+        if let Some(id) = version.source.strip_prefix("models:/").filter(|id| is_logged_model(id))
+            && let Some(logged) = allowed(self.server.logged_model(id).await).map_err(failed(doing))?
         {
             run_id = run_id.or(Some(logged.source_run_id).filter(|id| !id.is_empty()));
             folder = Some(logged.artifact_uri);
         }
         let run = match &run_id {
-            Some(id) => self.server.run(id).await.map_err(failed(doing))?,
+            Some(id) => allowed(self.server.run(id).await).map_err(failed(doing))?,
             None => None,
         };
         if let Some(run) = &run {
@@ -92,22 +94,43 @@ impl MlflowMirror {
         }
         evidence.folder = folder.filter(|folder| !folder.is_empty());
         if let Some(uri) = &evidence.folder
-            && let Some(folder) = self.reach.folder(uri).await?
+            && let Some(folder) = self.reach.folder(uri).await.ok()
         {
-            evidence.mlmodel = small_file(&folder, MLMODEL).await?;
+            evidence.model = MlModel::read(small_file(&folder, MLMODEL).await?.as_deref());
         }
         Ok(evidence)
     }
 }
 
-/// A small file of text; none if it is not there.
+/// A small file of text; none if it is not there, or is kept from us.
 async fn small_file(folder: &Folder, name: &str) -> Result<Option<String>, StorageError> {
-    let pieces = match folder.files.read(&folder.path(name), Some(0..MLMODEL_BYTES_MAX)).await {
-        Ok(pieces) => pieces.try_collect::<Vec<Bytes>>().await?,
-        Err(error) if error.kind == StorageErrorKind::Missing => return Ok(None),
-        Err(error) => return Err(error),
+    let read = async {
+        let pieces = folder.files.read(&folder.path(name), Some(0..MLMODEL_BYTES_MAX)).await?;
+        pieces.try_collect::<Vec<Bytes>>().await
     };
-    Ok(Some(String::from_utf8_lossy(&pieces.concat()).into_owned()))
+    match read.await {
+        Ok(pieces) => Ok(Some(String::from_utf8_lossy(&pieces.concat()).into_owned())),
+        Err(error)
+            if matches!(error.kind, StorageErrorKind::Missing | StorageErrorKind::PermissionDenied) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What we may not see, or what the server does not understand, is not there for us.
+fn allowed<T>(answer: Result<Option<T>, RestError>) -> Result<Option<T>, RestError> {
+    match answer {
+        Err(error) if matches!(error.kind, Kind::Denied | Kind::Invalid | Kind::FeatureMissing) => Ok(None),
+        answer => answer,
+    }
+}
+
+/// The form of the ids of logged models, which become a part of a path.
+fn is_logged_model(id: &str) -> bool {
+    id.strip_prefix("m-")
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 /// The path in `runs:/<run>/<path>`.

@@ -1,7 +1,7 @@
 //! Why this exists: MLflow's users load a version from a folder, so the files of a version that was registered here
 //! are put into one, below its run's artifact root; and the files of a version that they registered lie in such a
-//! folder, of which MLflow knows neither lengths nor digests. Both ways every byte is checked here, since nobody
-//! else does.
+//! folder, of which MLflow knows no digests. What is sent and what is read is checked here, since nobody else does; a
+//! file that is there already when a broken-off projection is finished is known by its length.
 //!
 //! A folder of a run is not where the registry keeps its own bytes: who deletes the run, and has the server
 //! collect garbage, takes the folder away, and the registry still has what it needs to go back to that version.
@@ -24,6 +24,8 @@ use crate::files::Folder;
 pub(super) const FOLDER: &str = "model";
 /// How many files a version may have.
 const FILES_MAX: usize = 10_000;
+/// How deep folders may lie in each other.
+const DEPTH_MAX: usize = 64;
 /// How many files are read or written at once.
 const AT_ONCE: usize = 4;
 
@@ -73,16 +75,20 @@ impl ByteSource for FromFolder {
 async fn walk(folder: &Folder) -> Result<Vec<(String, u64)>, StorageError> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];
+    let mut visited = 0_usize;
     while let Some(at) = folders.pop() {
+        visited += 1;
         for entry in folder.files.list(folder.path(&at).trim_end_matches('/')).await? {
             let path = if at.is_empty() { entry.name } else { format!("{at}/{}", entry.name) };
             match entry.size {
                 Some(size) => files.push((path, size)),
                 None => folders.push(path),
             }
-            if FILES_MAX < files.len() + folders.len() {
+            // One that lists itself would never end.
+            if FILES_MAX < files.len() + folders.len() + visited || DEPTH_MAX < at.split('/').count() {
                 return Err(not_done(format!(
-                    "there are more than {FILES_MAX} files in a folder of a version"
+                    "a folder of a version has more than {FILES_MAX} files and folders, or is more than \
+                     {DEPTH_MAX} deep"
                 )));
             }
         }
@@ -124,7 +130,7 @@ impl MlflowMirror {
         }
         let uri = format!("{}/{FOLDER}", artifact_uri.trim_end_matches('/'));
         // Where nobody but the server can write, nothing is shown, and the registry has the bytes all the same.
-        let Some(folder) = self.reach.folder(&uri).await? else { return Ok(()) };
+        let Ok(folder) = self.reach.folder(&uri).await else { return Ok(()) };
         let is_there = |found: &[(String, u64)], file: &Artifact| {
             found.iter().any(|(path, size)| path == file.path.as_str() && *size == file.size)
         };
@@ -167,7 +173,7 @@ impl MlflowMirror {
         let origin = Origin { number, source, run_id: text(RUN) };
         let evidence = self.evidence_of(model, vec![origin]).await?.remove(&number).unwrap_or_default();
         let Some(uri) = evidence.folder else { return Ok(None) };
-        let Some(folder) = self.reach.folder(&uri).await? else { return Ok(None) };
+        let Ok(folder) = self.reach.folder(&uri).await else { return Ok(None) };
         let files = walk(&folder).await?;
         let artifacts: Vec<Artifact> = futures_util::stream::iter(files)
             .map(|(path, size)| {

@@ -13,13 +13,14 @@ use registry_core::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::items::{Differences, Item, stage_alias};
+use super::items::{Differences, Item, TAGS_MAX, can_be_held, stage_alias};
 use super::numbers::{ADOPTED_FROM, Numbers};
 use super::shown::{ShownModel, ShownVersion, from_native, is_users};
 
 /// The keys, among a version's further metadata, of what MLflow says of it.
 pub(crate) const SOURCE: &str = "mlflow.source";
 pub(crate) const RUN: &str = "mlflow.run_id";
+pub(crate) const EXPERIMENT: &str = "mlflow.experiment_id";
 
 /// What stands behind a version.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,17 +31,24 @@ pub(crate) struct Evidence {
     pub(crate) experiment: Option<String>,
     /// The address of the folder of its files.
     pub(crate) folder: Option<String>,
-    /// The file `MLmodel`.
-    pub(crate) mlmodel: Option<String>,
+    /// What the file `MLmodel` says.
+    pub(crate) model: MlModel,
 }
 
 /// As much of the file `MLmodel` as is understood.
-#[derive(Debug, Default, Deserialize)]
-struct MlModel {
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub(crate) struct MlModel {
     #[serde(default)]
     signature: Option<MlflowSignature>,
     #[serde(default)]
     flavors: BTreeMap<String, BTreeMap<String, Value>>,
+}
+
+impl MlModel {
+    /// From the text of the file. One that is not understood says nothing.
+    pub(crate) fn read(yaml: Option<&str>) -> MlModel {
+        yaml.and_then(|yaml| serde_saphyr::from_str(yaml).ok()).unwrap_or_default()
+    }
 }
 
 impl Evidence {
@@ -80,8 +88,7 @@ fn framework(flavors: &BTreeMap<String, BTreeMap<String, Value>>) -> Option<Stri
 
 /// What is known of a version.
 pub(crate) fn content(version: &ShownVersion, evidence: &Evidence) -> Content {
-    let file: MlModel =
-        evidence.mlmodel.as_deref().and_then(|yaml| serde_saphyr::from_str(yaml).ok()).unwrap_or_default();
+    let file = &evidence.model;
     let mut metadata = Metadata {
         framework: framework(&file.flavors).as_deref().and_then(text),
         experiment: evidence.experiment.as_deref().and_then(text),
@@ -100,28 +107,29 @@ pub(crate) fn content(version: &ShownVersion, evidence: &Evidence) -> Content {
     if let Some(run) = &version.run_id {
         metadata.extra.insert(RUN.to_owned(), run.clone().into());
     }
+    if let Some(experiment) = &evidence.experiment {
+        metadata.extra.insert(EXPERIMENT.to_owned(), experiment.clone().into());
+    }
     let metrics = evidence.metrics.iter().filter_map(|(name, value)| {
         Finite::new(*value).ok()?;
         Some((name.parse::<Key>().ok()?, Metric::new(*value).ok()?))
     });
     Content {
-        signature: file.signature.and_then(|signature| Signature::from_mlflow_json(&signature).ok()),
+        signature: file.signature.as_ref().and_then(|found| Signature::from_mlflow_json(found).ok()),
         metadata,
         metrics: metrics.collect(),
         tags: users_tags(&version.tags),
-        description: text(&version.description),
+        description: version.description.parse().ok(),
         ..Content::default()
     }
 }
 
-/// The tags that people gave, as far as the registry can hold them.
+/// The tags that people gave, those that the registry can hold as they are.
 fn users_tags(tags: &BTreeMap<String, String>) -> Tags {
-    let legal = |value: &str| {
-        value.chars().filter(|c| *c != '\0').take(registry_core::content::TAG_VALUE_CHARS_MAX).collect()
-    };
     tags.iter()
-        .filter(|(key, _)| is_users(key))
-        .filter_map(|(key, value)| Some((key.parse::<Key>().ok()?, legal(value))))
+        .filter(|(key, value)| is_users(key) && can_be_held(value))
+        .filter_map(|(key, value)| Some((key.parse::<Key>().ok()?, value.clone())))
+        .take(TAGS_MAX)
         .collect()
 }
 
@@ -182,11 +190,11 @@ pub(crate) fn changes(
         let is_new = numbers.foreign.contains_key(number);
         if is_new && !by_alias.iter().any(|(known, _)| *known == alias) {
             // Taken up below like any other.
-            said.extend(alias_change(state, numbers, alias, Some(&number.to_string()), &mut moves));
+            said.extend(alias_change(state, shown, numbers, alias, Some(&number.to_string()), &mut moves));
         }
     }
     for (alias, value) in by_alias {
-        said.extend(alias_change(state, numbers, alias, value.as_deref(), &mut moves));
+        said.extend(alias_change(state, shown, numbers, alias, value.as_deref(), &mut moves));
     }
     // Those that leave go first; of those that enter production, the one that moved last stays, and an
     // alias, which has no date, outweighs a native stage.
@@ -207,12 +215,18 @@ pub(crate) fn changes(
 /// What a moved alias means: those of stages are moves of versions.
 fn alias_change(
     state: &ModelState,
+    shown: &ShownModel,
     numbers: &Numbers,
     alias: &str,
     value: Option<&str>,
     moves: &mut Vec<(Option<Timestamp>, Version, Stage)>,
 ) -> Option<ForeignChange> {
-    let target = value.and_then(|value| value.parse().ok()).and_then(|number| numbers.version(number));
+    let number: Option<u64> = value.and_then(|value| value.parse().ok());
+    let target = number.and_then(|number| numbers.version(number));
+    // One that points to what is not known yet was not removed.
+    if target.is_none() && number.is_some_and(|number| shown.versions.contains_key(&number)) {
+        return None;
+    }
     match (stage_alias(alias), target) {
         (Some(stage), Some(version)) => {
             moves.push((None, version.clone(), stage));

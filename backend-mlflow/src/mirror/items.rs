@@ -14,14 +14,13 @@ use registry_core::content::TAG_VALUE_CHARS_MAX;
 use registry_core::{Key, ModelState, Stage, Text, Version, VersionState};
 
 use super::numbers::Numbers;
-use super::shown::{OURS, ShownModel, VERSION, is_users, native};
+use super::shown::{DIGEST, MADE, OURS, ShownModel, VERSION, is_users, native};
 
 /// Something that MLflow shows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Item {
     ModelDescription,
     ModelTag(String),
-    /// Before the stages: those that leave a stage go before those that enter one, see `order` below.
     Stage(u64),
     Alias(String),
     VersionDescription(u64),
@@ -93,12 +92,15 @@ pub(crate) fn wanted(state: &ModelState, numbers: &Numbers) -> Items {
 fn wanted_of(state: &ModelState, version: &VersionState, number: u64, items: &mut Items) {
     let stage = if version.deleted.is_some() { Stage::Archived } else { version.stage };
     items.insert(Item::Stage(number), native(stage).to_owned());
-    if let Some(description) = &version.content.description {
-        items.insert(Item::VersionDescription(number), description.as_str().to_owned());
-    }
-    for (key, value) in &version.content.tags {
-        if is_users(key.as_str()) {
-            items.insert(Item::VersionTag(number, key.as_str().to_owned()), value.clone());
+    // What others write on a version that is deleted here is left alone.
+    if version.deleted.is_none() {
+        if let Some(description) = &version.content.description {
+            items.insert(Item::VersionDescription(number), description.as_str().to_owned());
+        }
+        for (key, value) in &version.content.tags {
+            if is_users(key.as_str()) {
+                items.insert(Item::VersionTag(number, key.as_str().to_owned()), value.clone());
+            }
         }
     }
     for (key, value) in our_tags(state, version) {
@@ -111,7 +113,7 @@ pub(crate) fn our_tags(state: &ModelState, version: &VersionState) -> Vec<(Strin
     let tag = |name: &str, value: String| (format!("{OURS}{name}"), value);
     let mut tags = vec![
         (VERSION.to_owned(), version.version.to_string()),
-        tag("digest", version.digest.to_string()),
+        (DIGEST.to_owned(), version.digest.to_string()),
         tag("stage", version.stage.as_str().to_owned()),
     ];
     let waiting = state.requests.values().find(|request| request.promotion.version == version.version);
@@ -131,21 +133,26 @@ pub(crate) fn our_tags(state: &ModelState, version: &VersionState) -> Vec<(Strin
     tags
 }
 
+/// How many tags of others are taken.
+pub(crate) const TAGS_MAX: usize = 1_000;
+
+/// Whether the registry can hold the value of a tag as it is.
+pub(crate) fn can_be_held(value: &str) -> bool {
+    value.chars().count() <= TAG_VALUE_CHARS_MAX && !value.contains('\0')
+}
+
 /// What MLflow shows of the versions that both know, as far as the registry can hold it.
-pub(crate) fn present(shown: &ShownModel, numbers: &Numbers) -> Items {
+pub(crate) fn present(state: &ModelState, shown: &ShownModel, numbers: &Numbers) -> Items {
     let mut items = Items::new();
     let text = |text: &str| text.parse::<Text>().is_ok();
     let tag = |key: &str, value: &str| {
-        key.starts_with(OURS)
-            || (is_users(key)
-                && key.parse::<Key>().is_ok()
-                && value.chars().count() <= TAG_VALUE_CHARS_MAX
-                && !value.contains('\0'))
+        (key.starts_with(OURS) && key != MADE)
+            || (is_users(key) && key.parse::<Key>().is_ok() && can_be_held(value))
     };
     if text(&shown.description) {
         items.insert(Item::ModelDescription, shown.description.clone());
     }
-    for (key, value) in shown.tags.iter().filter(|(key, value)| tag(key, value)) {
+    for (key, value) in shown.tags.iter().filter(|(key, value)| tag(key, value)).take(TAGS_MAX) {
         items.insert(Item::ModelTag(key.clone()), value.clone());
     }
     // Some servers leave aliases behind that point to versions that were deleted.
@@ -154,13 +161,15 @@ pub(crate) fn present(shown: &ShownModel, numbers: &Numbers) -> Items {
             items.insert(Item::Alias(alias.clone()), number.to_string());
         }
     }
-    for number in numbers.known.values() {
+    for (known, number) in &numbers.known {
         let Some(version) = shown.versions.get(number) else { continue };
+        let is_deleted = state.version(known).is_some_and(|known| known.deleted.is_some());
         items.insert(Item::Stage(*number), native(version.stage).to_owned());
-        if text(&version.description) {
+        if text(&version.description) && !is_deleted {
             items.insert(Item::VersionDescription(*number), version.description.clone());
         }
-        for (key, value) in version.tags.iter().filter(|(key, value)| tag(key, value)) {
+        let counts = |key: &str, value: &str| tag(key, value) && (key.starts_with(OURS) || !is_deleted);
+        for (key, value) in version.tags.iter().filter(|(key, value)| counts(key, value)).take(TAGS_MAX) {
             items.insert(Item::VersionTag(*number, key.clone()), value.clone());
         }
     }

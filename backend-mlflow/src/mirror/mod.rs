@@ -9,8 +9,8 @@
 //! another one is under way, or somebody changed it. Two notes on the log's head decide:
 //!
 //! * `model-registry.shown`: up to which revision a projection was finished;
-//! * `model-registry.showing.<process>`: that a process is writing, and from which revision on it may write
-//!   what the log wanted then.
+//! * `model-registry.showing.<process>.<number>`: that a process is writing, from which revision on it may write what
+//!   the log wanted then, and since when.
 //!
 //! What MLflow shows, if it is what the log wanted at some revision since the lowest of these, is ours; else
 //! somebody else's. Whoever projects reads the log again when it has written, and does it over if the log went
@@ -42,6 +42,7 @@ mod write;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -58,9 +59,10 @@ use registry_core::{
 use crate::blobs::MlflowArtifacts;
 use crate::files::Reach;
 use crate::log::MlflowLog;
-use crate::rest::{RestError, Server};
+use crate::rest::{RestError, Server, next_token};
 use serde_json::Value;
 
+use evidence::Origin;
 use foreign::Evidence;
 use read::Snapshot;
 use shown::{MLFLOWS, OURS};
@@ -91,14 +93,15 @@ pub struct MlflowMirror {
     system: Actor,
     /// What the names of all models begin with there.
     prefix: String,
-    /// Of this process, among all that project.
+    /// Of this process, among all that project, and how many projections it has announced.
     id: String,
+    announced: AtomicU64,
     recent: Mutex<LruCache<ModelName, VecDeque<Arc<ModelState>>>>,
-    evidence: Mutex<LruCache<(ModelName, u64), Arc<Evidence>>>,
+    evidence: Mutex<LruCache<(ModelName, Origin), Arc<Evidence>>>,
     /// What was seen last, for the projection that follows a look at once.
     seen: Mutex<LruCache<ModelName, Snapshot>>,
     /// What numbers versions have.
-    known: Mutex<LruCache<ModelName, Arc<BTreeMap<Version, u64>>>>,
+    known: Mutex<LruCache<ModelName, Arc<KnownNumbers>>>,
     /// The experiments of models.
     experiments: Mutex<LruCache<ModelName, String>>,
     /// One projection of a model at a time in this process.
@@ -136,6 +139,7 @@ impl MlflowMirror {
             system: "mlflow".parse()?,
             prefix: String::new(),
             id: format!("{:016x}", SystemIds.next_id() >> 64),
+            announced: AtomicU64::new(0),
             recent: Mutex::new(LruCache::new(MODELS_KEPT)),
             evidence: Mutex::new(LruCache::new(EVIDENCE_KEPT)),
             seen: Mutex::new(LruCache::new(MODELS_KEPT)),
@@ -287,10 +291,8 @@ impl Mirror for MlflowMirror {
             // A name that the registry cannot hold cannot be asked for either.
             let ours = models.iter().filter_map(|model| model.name.strip_prefix(&self.prefix));
             names.extend(ours.filter_map(|name| name.parse::<ModelName>().ok()));
-            token = next;
-            if token.is_none() {
-                break;
-            }
+            let Some(next) = next else { break };
+            token = Some(next_token(token, next).map_err(failed("listing the registered models"))?);
         }
         names.sort();
         names.dedup();
@@ -311,7 +313,7 @@ impl Mirror for MlflowMirror {
         if state.is_partial() {
             return Ok(None);
         }
-        self.look(model, state).await.map(Some)
+        self.look(model, state).await
     }
 
     async fn files(
@@ -345,6 +347,15 @@ impl Mirror for MlflowMirror {
                 )),
             }
         };
+        let theirs = |extra: &BTreeMap<String, Value>| match extra.keys().find(|key| is_reserved(key)) {
+            Some(key) => {
+                let problem = format!(
+                    "keys that begin with `{MLFLOWS}` or `{OURS}` say what MLflow knows of a version"
+                );
+                Err(Invalid::new("metadata", key, problem))
+            }
+            None => Ok(()),
+        };
         let check = |tags: &Tags| match tags.keys().find(|key| is_reserved(key.as_str())) {
             Some(key) => {
                 let problem =
@@ -356,7 +367,12 @@ impl Mirror for MlflowMirror {
         match command {
             Command::Register { content, .. } => {
                 long(&content.metadata.hyperparameters)?;
+                theirs(&content.metadata.extra)?;
                 check(&content.tags)
+            }
+            Command::Amend { metadata, .. } => {
+                long(&metadata.hyperparameters)?;
+                theirs(&metadata.extra)
             }
             Command::ChangeTags { set, .. } => check(set),
             _ => Ok(()),
@@ -376,6 +392,9 @@ impl Mirror for MlflowMirror {
 fn is_reserved(key: &str) -> bool {
     !shown::is_users(key)
 }
+
+/// When a model was made in MLflow, and what numbers its versions have.
+type KnownNumbers = (i64, BTreeMap<Version, u64>);
 
 /// The evidence of versions, by number.
 type EvidenceOf = BTreeMap<u64, Evidence>;

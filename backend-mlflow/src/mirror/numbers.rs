@@ -1,14 +1,16 @@
-//! Why this exists: the registry knows versions by semantic versions, MLflow by 1, 2, 3. Which is which follows
-//! from what is written down, in this order: the tag that a projection gave to a version; the number that was
-//! claimed for a version, or that it was adopted from; and for a version that never met the registry `<number>.0.0`,
-//! or the next major that is free.
+//! Why this exists: the registry knows versions by semantic versions, MLflow by 1, 2, 3. Which is which follows from
+//! what is written down, in this order: the number and run that were claimed for a version when it was made; the number
+//! that it was adopted from, if it was made at that time; what the number says of itself, in a tag, if its run was
+//! claimed for that version. The rest never met the registry, and is `<number>.0.0`, or the next major that is free.
+//!
+//! What a number says comes last because others may write it: MLflow's own `copy_model_version` copies all tags.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::{ModelState, Version, VersionState};
 
-use super::shown::ShownModel;
+use super::shown::{DIGEST, MADE, ShownModel};
 
 /// The key, among a version's further metadata, of the number that it was adopted from.
 pub(crate) const ADOPTED_FROM: &str = "mlflow.version";
@@ -21,6 +23,14 @@ pub(crate) struct Claimed {
     pub(crate) run: Option<String>,
 }
 
+/// What was claimed for the versions of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Claims {
+    pub(crate) last: BTreeMap<Version, Claimed>,
+    /// The runs that were ever claimed, and for which version.
+    pub(crate) runs: BTreeMap<String, Version>,
+}
+
 /// Which version has which number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
@@ -28,7 +38,7 @@ pub(crate) struct Numbers {
     pub(crate) known: BTreeMap<Version, u64>,
     /// Versions that only MLflow knows, by number, and what they are called here.
     pub(crate) foreign: BTreeMap<u64, Version>,
-    /// Numbers that say they are a version that another number is already: left by racing projections.
+    /// Numbers that racing projections made of a version that another number is.
     pub(crate) doubles: BTreeMap<u64, Version>,
 }
 
@@ -37,57 +47,73 @@ pub(crate) fn adopted_from(version: &VersionState) -> Option<u64> {
     version.content.metadata.extra.get(ADOPTED_FROM).and_then(serde_json::Value::as_u64)
 }
 
+/// The versions that are still what they were adopted from, by number. Where a model was deleted as a whole, numbers
+/// begin anew, and the same number is another version: one that was made at another time.
+fn adopted<'a>(state: &'a ModelState, shown: &ShownModel) -> BTreeMap<u64, &'a Version> {
+    let still = |found: &'a VersionState| {
+        let shown = shown.versions.get(&adopted_from(found)?)?;
+        let same = shown.created.is_none_or(|created| created == found.registered.at);
+        same.then_some((shown.number, &found.version))
+    };
+    state.versions().filter_map(|found| still(found)).collect()
+}
+
+/// Whether every number says which version it is, no two the same, none another than it was adopted as, and with the
+/// digest of that version: then nothing more need be known. Others may change and copy what numbers say.
+pub(crate) fn is_plain(state: &ModelState, shown: &ShownModel) -> bool {
+    let adopted = adopted(state, shown);
+    let mut said = BTreeSet::new();
+    shown.versions.values().all(|found| {
+        let Some(version) = found.version() else { return false };
+        let Some(known) = state.version(&version) else { return false };
+        adopted.get(&found.number).is_none_or(|adopted| **adopted == version)
+            && found.tags.get(DIGEST) == Some(&known.digest.to_string())
+            && said.insert(version)
+    })
+}
+
 impl Numbers {
-    /// `claimed` says which number is the right one where several say they are a version, and which version a
-    /// number is that says nothing any more.
-    pub(crate) fn new(state: &ModelState, shown: &ShownModel, claimed: &BTreeMap<Version, Claimed>) -> Self {
+    /// Where numbers are plain nothing need have been claimed; else claims decide, and what a version was adopted
+    /// from, and only then what it says itself.
+    pub(crate) fn new(state: &ModelState, shown: &ShownModel, claims: &Claims) -> Self {
         let mut numbers = Numbers::default();
-        // Where a model was deleted as a whole numbers begin anew, and the same number is another version: one that
-        // has another run, or was made at another time.
-        let adopted: BTreeMap<u64, &Version> = state
-            .versions()
-            .filter_map(|found| {
-                let shown = shown.versions.get(&adopted_from(found)?)?;
-                let same = shown.created.is_none_or(|created| created == found.registered.at);
-                same.then_some((shown.number, &found.version))
-            })
-            .collect();
-        let by_claim: BTreeMap<u64, &Version> = claimed
-            .iter()
-            .filter(|(_, claim)| {
-                shown.versions.get(&claim.number).is_some_and(|found| found.run_id == claim.run)
-            })
-            .map(|(version, claim)| (claim.number, version))
-            .collect();
-        let mut said = Vec::new();
-        let mut unsaid = Vec::new();
-        for (number, version) in &shown.versions {
-            match version.version().filter(|version| state.version(version).is_some()) {
-                Some(version) => said.push((*number, version)),
-                None => unsaid.push(*number),
-            }
+        if is_plain(state, shown) {
+            let said = shown.versions.values().filter_map(|found| Some((found.version()?, found.number)));
+            numbers.known = said.collect();
+            return numbers;
         }
-        // Those that were claimed, or adopted, first, so that what is left over is a double.
-        said.sort_by_key(|(number, version)| {
-            let right = [&by_claim, &adopted].iter().any(|known| known.get(number) == Some(&version));
-            (!right, *number)
+        let by_claim = claims.last.iter().filter_map(|(version, claim)| {
+            let found = shown.versions.get(&claim.number)?;
+            (found.run_id == claim.run).then_some((claim.number, version))
         });
-        for (number, version) in said {
-            match numbers.known.entry(version) {
-                Entry::Occupied(known) => drop(numbers.doubles.insert(number, known.key().clone())),
-                Entry::Vacant(unknown) => drop(unknown.insert(number)),
+        let mut right: BTreeMap<u64, &Version> = adopted(state, shown);
+        right.extend(by_claim);
+        for (number, version) in &right {
+            if state.version(version).is_some() {
+                numbers.known.entry((*version).clone()).or_insert(*number);
             }
         }
         let mut unknown = Vec::new();
-        for number in unsaid {
-            let meant = by_claim.get(&number).or(adopted.get(&number));
-            match meant
-                .filter(|version| state.version(version).is_some() && !numbers.known.contains_key(**version))
-            {
-                Some(version) => {
-                    numbers.known.insert((*version).clone(), number);
+        for (number, found) in shown.versions.iter().filter(|(number, _)| !right.contains_key(number)) {
+            // It was made here, or somebody has copied one that was, with all its tags and its run, but for the files.
+            let run = found.run_id.as_ref().and_then(|run| claims.runs.get(run));
+            let made = found.version().filter(|version| {
+                run == Some(version) && state.version(version).is_some() && found.tags.contains_key(MADE)
+            });
+            let Some(version) = made else {
+                unknown.push(*number);
+                continue;
+            };
+            match numbers.known.entry(version) {
+                Entry::Vacant(vacant) => drop(vacant.insert(*number)),
+                Entry::Occupied(known) => {
+                    let original = shown.versions.get(known.get()).and_then(|known| known.tags.get(MADE));
+                    if original == found.tags.get(MADE) {
+                        unknown.push(*number);
+                    } else {
+                        numbers.doubles.insert(*number, known.key().clone());
+                    }
                 }
-                None => unknown.push(number),
             }
         }
         unknown.sort_unstable();

@@ -15,10 +15,10 @@ use registry_core::{
 use super::evidence::Origin;
 use super::foreign::{changes, content};
 use super::items::{Differences, Item, Items, compare, present, stage_alias, wanted};
-use super::numbers::{Numbers, adopted_from};
+use super::numbers::{Claims, Numbers, adopted_from, is_plain};
 use super::shown::{ShownModel, ShownVersion, VERSION, from_native};
 use super::{MlflowMirror, failed};
-use crate::rest::{ModelVersion, Pair, RegisteredModel};
+use crate::rest::{ModelVersion, Pair, RegisteredModel, VERSIONS_PAGE};
 
 /// The note of the revision up to which a projection was finished.
 pub(super) const SHOWN: &str = "model-registry.shown";
@@ -42,6 +42,13 @@ pub(super) struct Snapshot {
     shown: Option<ShownModel>,
 }
 
+impl Snapshot {
+    /// The same, with what was made since.
+    pub(super) fn with(self, shown: ShownModel) -> Snapshot {
+        Snapshot { shown: Some(shown), ..self }
+    }
+}
+
 /// What a comparison of a state with what MLflow shows has found.
 pub(super) struct Seen {
     /// Whether MLflow has the model.
@@ -53,8 +60,6 @@ pub(super) struct Seen {
     pub(super) missing: Vec<Version>,
     /// Versions of the log that somebody deleted in MLflow.
     pub(super) deleted: Vec<Version>,
-    /// What the log wanted since the last projection that was finished.
-    pub(super) before: Vec<Arc<ModelState>>,
     pub(super) notes: BTreeMap<String, String>,
     /// From which revision on what is shown may stem.
     pub(super) base: u64,
@@ -83,7 +88,10 @@ impl Seen {
                 Item::VersionTag(number, key) => format!("the tag `{key}` of version {number}: {value}"),
             }
         });
-        missing.chain(items).collect()
+        let doubles = self.numbers.doubles.iter().map(|(number, version)| {
+            format!("version {number} is to be removed: it was made beside another one as {version}")
+        });
+        missing.chain(items).chain(doubles).collect()
     }
 }
 
@@ -138,6 +146,7 @@ impl MlflowMirror {
         let Some(found) = found.filter(|found| !is_prompt(found)) else { return Ok(None) };
         let versions = versions.into_iter().map(shown_version);
         Ok(Some(ShownModel {
+            created: found.creation_timestamp,
             description: found.description,
             tags: table(found.tags),
             aliases: found.aliases.into_iter().map(|alias| (alias.alias, alias.version)).collect(),
@@ -183,20 +192,15 @@ impl MlflowMirror {
         let Snapshot { notes, shown, .. } = snapshot;
         let is_there = shown.is_some();
         let shown = shown.unwrap_or_default();
-        let mut numbers = Numbers::new(state, &shown, &BTreeMap::new());
-        let is_said =
-            |found: &ShownVersion| found.version().is_some_and(|version| state.version(&version).is_some());
-        // Where every version says which one it is, and no two the same, nothing more is to be known.
-        if state.exists() && (!numbers.doubles.is_empty() || !shown.versions.values().all(is_said)) {
-            let claims = self.log.claims(&stream).await?;
-            let claimed = state.versions().filter_map(|found| {
-                Some((found.version.clone(), super::write::claimed(&claims, &found.version)?))
-            });
-            numbers = Numbers::new(state, &shown, &claimed.collect());
-        }
+        // Where every version says which one it is, and nothing contradicts it, nothing more is to be known.
+        let claims = match state.exists() && !is_plain(state, &shown) {
+            true => self.claims_of(&stream, state).await?,
+            false => Claims::default(),
+        };
+        let numbers = Numbers::new(state, &shown, &claims);
         let revision = state.revision().map_or(0, |revision| revision.get());
         let base = base(&notes).min(revision);
-        let (wanted_now, present_now) = (wanted(state, &numbers), present(&shown, &numbers));
+        let (wanted_now, present_now) = (wanted(state, &numbers), present(state, &shown, &numbers));
         let unshown: Vec<&Version> = state
             .versions()
             .filter(|version| version.deleted.is_none() && !numbers.known.contains_key(&version.version))
@@ -210,7 +214,7 @@ impl MlflowMirror {
         };
         let tables: Vec<Items> = before.iter().map(|state| wanted(state, &numbers)).collect();
         let mut differences = compare(&wanted_now, &present_now, &tables);
-        self.settle_adopted(model, state, &numbers, &shown, base, &mut differences).await?;
+        self.settle(model, state, &numbers, &shown, &before, base, &mut differences).await?;
         // What was shown once, or came from there, was deleted there. What was brought back here since is to be
         // shown anew.
         let was_shown = |version: &Version| match before.first().and_then(|first| first.version(version)) {
@@ -218,50 +222,123 @@ impl MlflowMirror {
             None => state.version(version).is_some_and(|found| adopted_from(found).is_some()),
         };
         let (deleted, missing) = unshown.into_iter().cloned().partition(was_shown);
-        Ok(Seen { is_there, shown, numbers, differences, missing, deleted, before, notes, base })
+        Ok(Seen { is_there, shown, numbers, differences, missing, deleted, notes, base })
     }
 
-    /// Takes what was adopted since the last finished projection from what looks foreign. A version may be in one
-    /// stage by its alias and in another by itself when it is adopted; the log takes one of them, and the other is
-    /// not a change that came later.
-    async fn settle_adopted(
+    /// What was claimed for the versions of a model.
+    async fn claims_of(&self, stream: &Stream, state: &ModelState) -> Result<Claims, StorageError> {
+        let claimed = self.log.claims(stream).await?;
+        let mut claims = Claims::default();
+        for version in state.versions().map(|found| &found.version) {
+            if let Some(last) = super::write::claimed(&claimed, version) {
+                claims.last.insert(version.clone(), last);
+            }
+            let runs = super::write::claimed_runs(&claimed, version);
+            claims.runs.extend(runs.map(|run| (run.clone(), version.clone())));
+        }
+        Ok(claims)
+    }
+
+    /// Whether MLflow still shows what a snapshot has, as far as one small request tells: the aliases, and the
+    /// newest version of each stage.
+    pub(super) async fn still_shows(
+        &self,
+        model: &ModelName,
+        snapshot: &Snapshot,
+    ) -> Result<bool, StorageError> {
+        let found = self.server.registered_model(&self.name(model)).await;
+        let found = found.map_err(failed("reading what MLflow shows of a model"))?;
+        let (Some(found), Some(shown)) = (&found, &snapshot.shown) else {
+            return Ok(found.is_none() && snapshot.shown.is_none());
+        };
+        let aliases: BTreeMap<&str, u64> =
+            found.aliases.iter().map(|alias| (alias.alias.as_str(), alias.version)).collect();
+        let same_aliases = aliases.len() == shown.aliases.len()
+            && shown.aliases.iter().all(|(alias, number)| aliases.get(alias.as_str()) == Some(number));
+        let same_versions = found.latest_versions.iter().all(|version| {
+            shown.versions.get(&version.version).is_some_and(|known| {
+                known.stage == from_native(&version.current_stage)
+                    && known.updated == timestamp(version.last_updated_timestamp)
+            })
+        });
+        Ok(same_aliases
+            && same_versions
+            && found.description == shown.description
+            && found.creation_timestamp == shown.created)
+    }
+
+    /// Takes from what looks foreign what nobody changed:
+    ///
+    /// * a version may be in one stage by its alias and in another by itself when it is adopted; the log takes one of
+    ///   them, and the other is not a change that came later;
+    /// * a version that was just made is in no stage yet, and was never moved;
+    /// * staging may hold many versions, and its alias points to one. Which one, others may say, until another
+    ///   enters;
+    /// * a version that is deleted here is archived there. Whoever takes it out into a stage that counts uses it
+    ///   again; anything else is put right.
+    #[expect(clippy::too_many_arguments, reason = "all that a comparison has found so far")]
+    async fn settle(
         &self,
         model: &ModelName,
         state: &ModelState,
         numbers: &Numbers,
         shown: &ShownModel,
+        before: &[Arc<ModelState>],
         base: u64,
         differences: &mut Differences,
     ) -> Result<(), StorageError> {
-        let in_stage = |number: Option<&u64>, stage: Stage| {
-            let version = number.and_then(|number| numbers.version(*number));
-            version.and_then(|version| state.version(version)).is_some_and(|found| found.stage == stage)
-        };
+        let wanted_now = |item: &Item| wanted(state, numbers).remove(item);
+        let state_of = |number: u64| numbers.version(number).and_then(|version| state.version(version));
         let mut moves: Option<BTreeMap<Version, BTreeSet<Stage>>> = None;
+        let staging = Item::Alias(Stage::Staging.as_str().to_owned());
         for (item, value) in std::mem::take(&mut differences.foreign) {
             let is_settled = match &item {
                 Item::Alias(alias) => {
-                    stage_alias(alias).is_some_and(|stage| in_stage(shown.aliases.get(alias), stage))
+                    let pointed = shown.aliases.get(alias).and_then(|number| state_of(*number));
+                    stage_alias(alias).is_some_and(|stage| pointed.is_some_and(|found| found.stage == stage))
                 }
-                Item::Stage(number) => match numbers.version(*number) {
+                Item::Stage(number) => match state_of(*number) {
                     None => false,
-                    Some(version) => {
-                        if moves.is_none() {
-                            moves = Some(self.adopted_moves(model, state, base).await?);
-                        }
-                        let through = moves.as_ref().and_then(|moves| moves.get(version));
+                    Some(found) => {
                         let stage = from_native(value.as_deref().unwrap_or_default());
-                        through.is_some_and(|through| through.contains(&stage))
+                        let counts = matches!(stage, Stage::Staging | Stage::Production);
+                        let never_moved = shown.versions.get(number).is_some_and(|shown| {
+                            stage == Stage::Development
+                                && shown.created.is_some()
+                                && shown.created == shown.updated
+                        });
+                        if found.deleted.is_some() && !counts || never_moved {
+                            true
+                        } else {
+                            if moves.is_none() {
+                                moves = Some(self.adopted_moves(model, state, base).await?);
+                            }
+                            let through = moves.as_ref().and_then(|moves| moves.get(&found.version));
+                            through.is_some_and(|through| through.contains(&stage))
+                        }
                     }
                 },
                 _ => false,
             };
-            if is_settled {
-                let wanted = wanted(state, numbers).remove(&item);
-                differences.unfinished.insert(item, wanted);
-            } else {
+            if !is_settled {
                 differences.foreign.insert(item, value);
+                continue;
             }
+            let want = wanted_now(&item);
+            // Unless another has entered staging since, or was adopted just now, it is left as others put it.
+            let was = before.first().and_then(|first| wanted(first, numbers).remove(&item));
+            if item != staging || was != want {
+                differences.unfinished.insert(item, want);
+            }
+        }
+        // The same where it is what we wanted once.
+        if let Some(number) = shown.aliases.get(Stage::Staging.as_str())
+            && state_of(*number).is_some_and(|found| found.stage == Stage::Staging && found.deleted.is_none())
+            && before
+                .first()
+                .is_some_and(|first| wanted(first, numbers).remove(&staging) == wanted_now(&staging))
+        {
+            differences.unfinished.remove(&staging);
         }
         Ok(())
     }
@@ -296,24 +373,35 @@ impl MlflowMirror {
         Ok(moves)
     }
 
-    /// What others changed.
-    pub(super) async fn look(&self, model: &ModelName, state: &ModelState) -> Result<Drift, StorageError> {
+    /// What others changed; none if the log went on meanwhile.
+    pub(super) async fn look(
+        &self,
+        model: &ModelName,
+        state: &ModelState,
+    ) -> Result<Option<Drift>, StorageError> {
         let state = Arc::new(state.clone());
         self.remember(model, &state);
         // What was seen before is not what is shown now, whatever comes of this.
         drop(self.just_seen(model, &state));
         let snapshot = self.see(model, &state).await?;
-        let seen = self.compare(model, &state, snapshot.clone()).await?;
+        let mut seen = self.compare(model, &state, snapshot.clone()).await?;
+        if !seen.deleted.is_empty() && VERSIONS_PAGE <= seen.shown.versions.len() {
+            // Pages are cut by counting, so what is deleted meanwhile hides another one: what is missing twice is
+            // missing.
+            let again = self.see(model, &state).await?;
+            let again = self.compare(model, &state, again).await?;
+            seen.deleted.retain(|version| again.deleted.contains(version));
+        }
         let unfinished = seen.unfinished();
         let runs = self.changed_runs(model, &state, &seen.shown, &seen.numbers).await?;
         if !seen.has_foreign() && runs.is_empty() {
             let mut kept = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push(model.clone(), snapshot);
-            return Ok(Drift { changes: Vec::new(), unfinished });
+            return Ok(Some(Drift { changes: Vec::new(), unfinished }));
         }
         // If the log went on meanwhile, what looks foreign may be what it says by now.
         if !self.newer(&Stream::from(model), &state).await?.is_empty() {
-            return Ok(Drift::default());
+            return Ok(None);
         }
         let foreign = seen
             .numbers
@@ -324,7 +412,7 @@ impl MlflowMirror {
         let Seen { shown, numbers, differences, deleted, .. } = &seen;
         let mut changes = changes(&state, shown, numbers, differences, deleted, &evidence);
         changes.extend(runs);
-        Ok(Drift { changes, unfinished })
+        Ok(Some(Drift { changes, unfinished }))
     }
 
     /// What bears on one selector, if that can be told from one small answer.
@@ -360,8 +448,12 @@ impl MlflowMirror {
                 (None, None) => true,
                 (Some(wanted), Some(number)) => {
                     tagged.as_ref() == Some(wanted)
-                        || state.version(wanted).and_then(|found| adopted_from(found)) == Some(number)
-                        || self.number(model, wanted) == Some(number)
+                        || state.version(wanted).is_some_and(|known| {
+                            // A model that was made anew since has other versions of these numbers.
+                            adopted_from(known) == Some(number)
+                                && timestamp(found.creation_timestamp) <= Some(known.registered.at)
+                        })
+                        || self.number(model, wanted, found.creation_timestamp) == Some(number)
                 }
                 _ => false,
             };
@@ -413,15 +505,16 @@ impl MlflowMirror {
         Ok(Drift { changes, unfinished: Vec::new() })
     }
 
-    /// The number of a version, if this process has seen it.
-    fn number(&self, model: &ModelName, version: &Version) -> Option<u64> {
+    /// The number of a version, if this process has seen it in the model that was made at that time.
+    fn number(&self, model: &ModelName, version: &Version, made: i64) -> Option<u64> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(model)?.get(version).copied()
+        let (known_made, numbers) = &**known.get(model)?;
+        (*known_made == made).then(|| numbers.get(version).copied()).flatten()
     }
 
-    /// Keeps what numbers versions have, which never changes.
-    pub(super) fn keep_numbers(&self, model: &ModelName, numbers: &Numbers) {
+    /// Keeps what numbers versions have, which never changes as long as the model is the same.
+    pub(super) fn keep_numbers(&self, model: &ModelName, shown: &ShownModel, numbers: &Numbers) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.push(model.clone(), Arc::new(numbers.known.clone()));
+        known.push(model.clone(), Arc::new((shown.created, numbers.known.clone())));
     }
 }

@@ -10,6 +10,7 @@ use registry_core::storage::StorageError;
 use registry_core::{Metadata, ModelName, ModelState, Stage, Stream, VersionState};
 use serde_json::Value;
 
+use super::foreign::EXPERIMENT;
 use super::numbers::{Numbers, adopted_from};
 use super::shown::ShownModel;
 use super::{MlflowMirror, failed};
@@ -37,17 +38,22 @@ impl MlflowMirror {
             .filter(|version| is_live(version))
             .filter_map(|version| {
                 let number = numbers.known.get(&version.version)?;
-                let run = shown.versions.get(number)?.run_id.as_deref().filter(|id| !id.is_empty())?;
-                Some((version.as_ref(), run))
+                let run = shown.versions.get(number)?.run_id.as_deref()?;
+                // Of a run that does not have the form of one nobody can be asked.
+                let is_run = run.len() == 32 && run.chars().all(|c| c.is_ascii_alphanumeric());
+                // The experiment of ours is known; that of others if it was when they were adopted.
+                let is_placed = adopted_from(version).is_none()
+                    || version.content.metadata.extra.contains_key(EXPERIMENT);
+                (is_run && is_placed).then_some((version.as_ref(), run))
             })
             .collect();
         let mut found = BTreeSet::new();
         for some in live.chunks(AT_ONCE) {
             let mut experiments: BTreeSet<String> = some
                 .iter()
-                .filter(|(version, _)| adopted_from(version).is_some())
-                .filter_map(|(version, _)| version.content.metadata.experiment.as_ref())
-                .map(ToString::to_string)
+                .filter_map(|(version, _)| version.content.metadata.extra.get(EXPERIMENT)?.as_str())
+                .filter(|id| id.chars().all(|c| c.is_ascii_digit()))
+                .map(str::to_owned)
                 .collect();
             experiments.extend(self.experiment_of(model).await?);
             let ids: Vec<&str> = some.iter().map(|(_, run)| *run).collect();

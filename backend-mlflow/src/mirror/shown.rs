@@ -7,6 +7,11 @@ use registry_core::{Stage, Timestamp, Version};
 
 /// The tag of a version that says which version of the registry it is.
 pub(super) const VERSION: &str = "model-registry.version";
+/// The tag of a version with the digest of its content.
+pub(super) const DIGEST: &str = "model-registry.digest";
+/// The tag of a version that says which of several attempts made it. Nobody else makes another of the same, and a copy
+/// has the same.
+pub(super) const MADE: &str = "model-registry.made";
 /// What begins the keys that are ours.
 pub(super) const OURS: &str = "model-registry.";
 /// What begins the keys that are MLflow's own.
@@ -15,6 +20,8 @@ pub(super) const MLFLOWS: &str = "mlflow.";
 /// A registered model as MLflow shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ShownModel {
+    /// When it was made, in milliseconds.
+    pub(crate) created: i64,
     pub(crate) description: String,
     pub(crate) tags: BTreeMap<String, String>,
     /// Aliases and the numbers that they point to.

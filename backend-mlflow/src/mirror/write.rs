@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::try_join;
@@ -12,15 +13,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use registry_core::storage::{StorageError, StorageErrorKind};
 use registry_core::{
     Clock as _, Digest, IdSource as _, Key, ModelName, ModelState, Stage, Stream, SystemClock, SystemIds,
-    Version, VersionState,
+    Timestamp, Version, VersionState,
 };
 use serde_json::Value;
 
 use super::files::FOLDER;
-use super::items::{Item, Items, compare, our_tags, present, wanted};
-use super::numbers::{Claimed, Numbers};
-use super::read::{SHOWING, SHOWN, Seen, shown_to};
-use super::shown::{ShownModel, ShownVersion, VERSION, is_users, native};
+use super::items::{Item, our_tags};
+use super::numbers::Claimed;
+use super::read::{SHOWING, SHOWN, Seen, Snapshot, shown_to, shown_version};
+use super::shown::{MADE, ShownModel, ShownVersion, VERSION, is_users, native};
 use super::{MlflowMirror, failed};
 use crate::rest::{Kind, Pair, RestError};
 
@@ -30,7 +31,11 @@ const ROUNDS_MAX: u32 = 50;
 /// projection may take.
 const SHOWING_MAX_US: i64 = 10 * 60 * 1_000_000;
 /// For how long, in microseconds, one who has begun to write is taken to be alive and at it.
-const AT_IT_MAX_US: i64 = 3_000_000;
+const AT_IT_MAX_US: u64 = 3_000_000;
+/// After how long a note is renewed.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
+/// How many notes that are done with may lie about.
+const DONE_MAX: usize = 16;
 /// How long, at first, and how often those are waited for.
 const WAIT_FIRST: Duration = Duration::from_millis(150);
 const WAITS_MAX: u32 = 4;
@@ -60,6 +65,19 @@ fn turn_of(turn: u32) -> String {
     if turn == 0 { String::new() } else { format!(".{turn}") }
 }
 
+/// The runs that were claimed for a version, whenever it was made.
+pub(super) fn claimed_runs<'a>(
+    claims: &'a BTreeMap<String, String>,
+    version: &Version,
+) -> impl Iterator<Item = &'a String> {
+    (0..TURNS_MAX).map_while(move |turn| claims.get(&run_claim(version, turn)))
+}
+
+/// Since when somebody writes, by the note of it; none if it is done with.
+fn since(note: &str) -> Option<i64> {
+    note.split(' ').nth(1)?.parse().ok()
+}
+
 /// How often a version is made anew at most.
 const TURNS_MAX: u32 = 1_000;
 
@@ -81,7 +99,7 @@ impl MlflowMirror {
     pub(super) async fn show(&self, model: &ModelName, state: Arc<ModelState>) -> Result<(), StorageError> {
         let stream = Stream::from(model);
         let mut state = state;
-        let mut announced = false;
+        let mut announced: Option<String> = None;
         let mut waited = false;
         let mut just_seen = self.just_seen(model, &state);
         for _ in 0..ROUNDS_MAX {
@@ -89,28 +107,33 @@ impl MlflowMirror {
                 return Ok(());
             }
             self.remember(model, &state);
-            let snapshot = match just_seen.take() {
-                Some(snapshot) => snapshot,
-                None => self.see(model, &state).await?,
+            let (snapshot, is_old) = match just_seen.take() {
+                Some(snapshot) => (snapshot, true),
+                None => (self.see(model, &state).await?, false),
             };
-            let mut seen = self.compare(model, &state, snapshot).await?;
+            let mut seen = self.compare(model, &state, snapshot.clone()).await?;
             if !seen.is_finished() {
+                // What others changed since that look must not be written over.
+                if is_old && !self.still_shows(model, &snapshot).await? {
+                    continue;
+                }
                 // Whoever is at it looks at the log again when it is done, and so writes this, too.
-                if !announced && !waited && self.others_are_at_it(&seen.notes) {
+                if announced.is_none() && !waited && self.others_are_at_it(&seen.notes) {
                     waited = true;
                     if self.wait_for_others(&stream, &state).await? {
                         return Ok(());
                     }
                     continue;
                 }
-                if !announced {
-                    let note = format!("{} {}", seen.base, SystemClock.now().microseconds());
-                    self.log.note(&stream, &[Pair::new(self.showing(), note)]).await?;
-                    announced = true;
-                }
-                self.write(model, &state, &mut seen).await?;
+                let key = match announced.take() {
+                    Some(key) => key,
+                    None => self.announce(&stream, None, seen.base).await?,
+                };
+                let written = self.write(model, &stream, &state, &mut seen, snapshot, &key).await;
+                announced = Some(key);
+                written?;
             }
-            self.keep_numbers(model, &seen.numbers);
+            self.keep_numbers(model, &seen.shown, &seen.numbers);
             let newer = self.newer(&stream, &state).await?;
             if newer.is_empty() {
                 return self.finish(&stream, &state, &seen, announced).await;
@@ -126,13 +149,27 @@ impl MlflowMirror {
         Err(StorageError::new(StorageErrorKind::NotDone, problem))
     }
 
+    /// Notes that we write, and since when; under a name that nobody has used, so that a note that is done with can
+    /// be taken away by anybody. Or renews a note.
+    async fn announce(&self, stream: &Stream, key: Option<&str>, base: u64) -> Result<String, StorageError> {
+        let fresh = || {
+            let number = self.announced.fetch_add(1, Ordering::Relaxed);
+            format!("{SHOWING}{}.{number}", self.id)
+        };
+        let key = key.map_or_else(fresh, str::to_owned);
+        let note = format!("{base} {}", SystemClock.now().microseconds());
+        self.log.note(stream, &[Pair::new(key.as_str(), note)]).await?;
+        Ok(key)
+    }
+
     /// Whether another process has just begun to write.
     fn others_are_at_it(&self, notes: &BTreeMap<String, String>) -> bool {
-        let (now, ours) = (SystemClock.now().microseconds(), self.showing());
-        notes.iter().filter(|(key, _)| key.starts_with(SHOWING) && **key != ours).any(|(_, value)| {
-            let since: Option<i64> = value.split(' ').nth(1).and_then(|time| time.parse().ok());
-            since.is_some_and(|since| now.saturating_sub(since) < AT_IT_MAX_US)
-        })
+        let now = SystemClock.now().microseconds();
+        // By a clock that goes far ahead of ours nobody has just begun.
+        let is_now = |since: i64| now.abs_diff(since) < AT_IT_MAX_US;
+        let ours = format!("{SHOWING}{}.", self.id);
+        let others = notes.iter().filter(|(key, _)| key.starts_with(SHOWING) && !key.starts_with(&ours));
+        others.filter_map(|(_, value)| since(value)).any(is_now)
     }
 
     /// Waits until another process has shown what this state says; says whether one has. One that died is not
@@ -155,61 +192,77 @@ impl MlflowMirror {
         Ok(false)
     }
 
-    fn showing(&self) -> String {
-        format!("{SHOWING}{}", self.id)
-    }
-
     /// Notes how far what is shown goes, and that nobody here is writing any more.
     async fn finish(
         &self,
         stream: &Stream,
         state: &ModelState,
         seen: &Seen,
-        announced: bool,
+        announced: Option<String>,
     ) -> Result<(), StorageError> {
         let revision = revision_of(state).to_string();
         let mut notes = Vec::new();
         if seen.notes.get(SHOWN) != Some(&revision) {
             notes.push(Pair::new(SHOWN, revision));
         }
-        if announced {
-            notes.push(Pair::new(self.showing(), ""));
-        }
+        notes.extend(announced.map(|key| Pair::new(key, "")));
         let now = SystemClock.now().microseconds();
-        for (key, value) in seen.notes.iter().filter(|(key, _)| key.starts_with(SHOWING)) {
-            let since: Option<i64> = value.split(' ').nth(1).and_then(|time| time.parse().ok());
-            if since.is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since)) {
+        let showing = || seen.notes.iter().filter(|(key, _)| key.starts_with(SHOWING));
+        for (key, value) in showing() {
+            if since(value).is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since)) {
                 notes.push(Pair::new(key.clone(), ""));
             }
         }
-        if notes.is_empty() { Ok(()) } else { self.log.note(stream, &notes).await }
+        if !notes.is_empty() {
+            self.log.note(stream, &notes).await?;
+        }
+        let done: Vec<String> =
+            showing().filter(|(_, value)| value.is_empty()).map(|(key, _)| key.clone()).collect();
+        // They come with every look at the notes; taking them away costs a request each.
+        if DONE_MAX < done.len() { self.log.forget_notes(stream, &done).await } else { Ok(()) }
+    }
+
+    /// Makes the versions that are missing. If one cannot be made, the others are; the first failure is given back.
+    async fn make(&self, model: &ModelName, state: &ModelState, seen: &mut Seen) -> Result<(), StorageError> {
+        let mut first = None;
+        for version in std::mem::take(&mut seen.missing) {
+            let Some(found) = state.version(&version) else { continue };
+            match self.create(model, state, found, &seen.shown).await {
+                Ok(shown) => drop(seen.shown.versions.insert(shown.number, shown)),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        first.map_or(Ok(()), Err)
     }
 
     async fn write(
         &self,
         model: &ModelName,
+        stream: &Stream,
         state: &Arc<ModelState>,
         seen: &mut Seen,
+        snapshot: Snapshot,
+        note: &str,
     ) -> Result<(), StorageError> {
         let name = &self.name(model);
+        let begun = SystemClock.now();
         if !seen.is_there {
             let made = self.server.create_registered_model(name).await;
             made.map_err(failed("making the registered model"))?;
         }
-        self.drop_doubles(model, seen).await?;
-        if !seen.missing.is_empty() {
-            for version in std::mem::take(&mut seen.missing) {
-                let Some(found) = state.version(&version) else { continue };
-                let shown = self.create(model, state, found, &seen.shown).await?;
-                seen.shown.versions.insert(shown.number, shown);
+        let mut made = Ok(());
+        if !seen.missing.is_empty() || !seen.numbers.doubles.is_empty() {
+            for number in std::mem::take(&mut seen.numbers.doubles).into_keys() {
+                let dropped = self.server.delete_model_version(name, number).await;
+                dropped.map_err(failed("removing a version that was made twice"))?;
+                seen.shown.versions.remove(&number);
             }
-            seen.numbers = Numbers::new(state, &seen.shown, &Default::default());
-            let before: Vec<Items> = seen.before.iter().map(|state| wanted(state, &seen.numbers)).collect();
-            // A version that was just made stands as it was made, whoever wanted it otherwise before.
-            let present = present(&seen.shown, &seen.numbers);
-            let mut tables = before;
-            tables.push(present.clone().into_iter().filter(|(item, _)| is_of_version(item)).collect());
-            seen.differences = compare(&wanted(state, &seen.numbers), &present, &tables);
+            made = self.make(model, state, seen).await;
+            if RENEW_AFTER < SystemClock.now().since(begun) {
+                // Files may take their time, and who takes longest must not be taken for dead.
+                self.announce(stream, Some(note), seen.base).await?;
+            }
+            *seen = self.compare(model, state, snapshot.with(seen.shown.clone())).await?;
         }
         let mut items: Vec<(Item, Option<String>)> =
             seen.differences.unfinished.clone().into_iter().collect();
@@ -231,7 +284,8 @@ impl MlflowMirror {
             .buffer_unordered(TAGS_AT_ONCE)
             .try_collect::<()>();
         let written = try_join(moves, tags).await;
-        written.map(drop).map_err(failed("showing in MLflow what the log says"))
+        written.map_err(failed("showing in MLflow what the log says"))?;
+        made
     }
 
     async fn write_item(&self, name: &str, item: &Item, value: Option<&str>) -> Result<(), RestError> {
@@ -265,25 +319,6 @@ impl MlflowMirror {
         Err(last)
     }
 
-    /// Deletes versions that racing projections made twice: only those of the one run that was claimed for
-    /// the version, which nobody else can have made.
-    async fn drop_doubles(&self, model: &ModelName, seen: &mut Seen) -> Result<(), StorageError> {
-        if seen.numbers.doubles.is_empty() {
-            return Ok(());
-        }
-        let claims = self.log.claims(&Stream::from(model)).await?;
-        for (number, version) in std::mem::take(&mut seen.numbers.doubles) {
-            let run = seen.shown.versions.get(&number).and_then(|found| found.run_id.clone());
-            let claim = claimed(&claims, &version).and_then(|claim| claim.run);
-            if run.is_some() && claim.or_else(|| claims.get(&run_claim(&version, 0)).cloned()) == run {
-                let dropped = self.server.delete_model_version(&self.name(model), number).await;
-                dropped.map_err(failed("removing a version that was made twice"))?;
-                seen.shown.versions.remove(&number);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes a version, with a run of its own.
     async fn create(
         &self,
@@ -295,14 +330,22 @@ impl MlflowMirror {
         let stream = Stream::from(model);
         let claims = self.log.claims(&stream).await?;
         let turn = match claimed(&claims, &version.version) {
-            // It was there once, and others deleted it.
-            Some(claim)
-                if shown.versions.get(&claim.number).is_none_or(|found| found.run_id != claim.run) =>
-            {
-                claim.turn + 1
-            }
-            Some(claim) => claim.turn,
             None => 0,
+            Some(claim) => {
+                let is_it = |found: &ShownVersion| found.run_id == claim.run;
+                let mut found = shown.versions.get(&claim.number).cloned().filter(is_it);
+                if found.is_none() {
+                    // Another may have made it since we looked.
+                    let asked = self.server.model_version(&self.name(model), claim.number).await;
+                    let asked = asked.map_err(failed("looking for a version"))?;
+                    found = asked.map(shown_version).filter(is_it);
+                }
+                match found {
+                    Some(found) => return Ok(found),
+                    // It was there once, and others deleted it.
+                    None => claim.turn + 1,
+                }
+            }
         };
         let run_id = self.run_of(&stream, version, turn, claims).await?;
         let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
@@ -314,6 +357,7 @@ impl MlflowMirror {
         let tags: Vec<Pair> = users
             .map(|(key, value)| Pair::new(key.as_str(), value.clone()))
             .chain(our_tags(state, version).into_iter().map(|(key, value)| Pair::new(key, value)))
+            .chain([Pair::new(MADE, format!("{:032x}", SystemIds.next_id()))])
             .collect();
         let doing = failed("making a version in MLflow");
         let name = self.name(model);
@@ -333,8 +377,9 @@ impl MlflowMirror {
             tags: tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
             source,
             run_id: Some(run_id),
-            created: None,
-            updated: None,
+            // When that was matters to nobody; that it was not moved since does.
+            created: Some(Timestamp::EPOCH),
+            updated: Some(Timestamp::EPOCH),
         })
     }
 
@@ -390,8 +435,4 @@ impl MlflowMirror {
 /// A hyperparameter as MLflow keeps it.
 pub(super) fn parameter(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn is_of_version(item: &Item) -> bool {
-    matches!(item, Item::Stage(_) | Item::VersionTag(..) | Item::VersionDescription(_))
 }

@@ -120,6 +120,15 @@ impl Server {
         self.post("runs/set-tag", &body, Repeat::Freely).await.map(|Done {}| ())
     }
 
+    /// Removes a tag; one that is not there is removed already.
+    pub(crate) async fn delete_tag(&self, run_id: &str, key: &str) -> Result<(), RestError> {
+        let body = json!({"run_id": run_id, "key": key});
+        match self.post("runs/delete-tag", &body, Repeat::Freely).await.map(|Done {}| ()) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
     /// Says that a run is over, so that nobody waits for it.
     pub(crate) async fn finish_run(&self, run_id: &str, end_time_ms: i64) -> Result<(), RestError> {
         let body = json!({"run_id": run_id, "status": "FINISHED", "end_time": end_time_ms});
@@ -131,14 +140,14 @@ impl Server {
         self.post("runs/delete", &json!({"run_id": run_id}), Repeat::Freely).await.map(|Done {}| ())
     }
 
-    /// Those of these runs that are there and not deleted, at most 1,000 of them.
+    /// Those of these runs that are there and not deleted, at most 1,000 of them. Their ids have only letters and
+    /// digits.
     pub(crate) async fn live_runs(
         &self,
         experiments: &BTreeSet<String>,
         runs: &[&str],
     ) -> Result<Vec<String>, RestError> {
-        let ids = runs.iter().filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric()));
-        let list = ids.map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+        let list = runs.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
         let body = json!({
             "experiment_ids": experiments, "filter": format!("attributes.run_id IN ({list})"),
             "run_view_type": "ACTIVE_ONLY", "max_results": PAGE,

@@ -37,7 +37,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use artifacts::{Download, ListedFile, Multipart};
 pub(crate) use error::{Kind, RestError, Secrets};
-pub(crate) use models::{ModelVersion, RegisteredModel};
+pub(crate) use models::{ModelVersion, RegisteredModel, VERSIONS_PAGE, next_token};
 pub(crate) use types::{Experiment, Pair, Run};
 
 /// How often a request is sent at most, and how long it is waited in between, at first and at most.
@@ -46,6 +46,9 @@ const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many time-outs' time all attempts may take together before no more are made.
 const TIMEOUTS_MAX: u32 = 2;
+
+/// The longest answer that is taken: ten thousand versions with their tags are less than a tenth of that.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Who we are to the server.
 #[derive(Clone, Default)]
@@ -211,7 +214,8 @@ impl Server {
         repeat: Repeat,
         send: impl Fn() -> F,
     ) -> Result<T, RestError> {
-        let until = tokio::time::Instant::now() + self.inner.timeout * TIMEOUTS_MAX;
+        let begun = tokio::time::Instant::now();
+        let most = self.inner.timeout.saturating_mul(TIMEOUTS_MAX);
         let mut wait = WAIT_FIRST;
         let mut doubtful = false;
         for attempt in 1.. {
@@ -229,7 +233,7 @@ impl Server {
             };
             doubtful |= error.doubtful;
             let pause = retry_after.unwrap_or(wait).min(WAIT_MAX);
-            if !again || ATTEMPTS_MAX <= attempt || until < tokio::time::Instant::now() + pause {
+            if !again || ATTEMPTS_MAX <= attempt || most < begun.elapsed().saturating_add(pause) {
                 return Err(self.blotted(error).doubtful(doubtful));
             }
             tokio::time::sleep(pause).await;
@@ -271,10 +275,10 @@ impl Server {
             value.and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         let retry_after = header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let to = header(LOCATION);
-        let body = answer.bytes().await;
+        let to = header(LOCATION).map(|to| without_user(&to));
+        let body = self.limited(answer).await;
         if status.is_success() {
-            return body.map_err(|error| self.no_answer(error));
+            return body;
         }
         let body = body.unwrap_or_default();
         let mut error = error::classify(status.as_u16(), &String::from_utf8_lossy(&body));
@@ -283,6 +287,21 @@ impl Server {
             error.message = format!("the server redirects to {to}; give the address that it has in the end");
         }
         Err(Failed { error, retry_after })
+    }
+
+    /// The body of an answer, which may not fill the memory.
+    async fn limited(&self, mut answer: reqwest::Response) -> Result<Bytes, Failed> {
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.no_answer(error))? {
+            if ANSWER_BYTES_MAX < body.len() + piece.len() {
+                let message =
+                    format!("an answer of {} has more than {ANSWER_BYTES_MAX} bytes", self.inner.base);
+                let error = RestError::new(Kind::Invalid, message).doubtful(true);
+                return Err(Failed { error, retry_after: None });
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.into())
     }
 
     /// What it means that there was no answer, or only a part of one.
@@ -304,6 +323,18 @@ impl Server {
         }
         Failed { error: RestError::new(Kind::Transport, message).doubtful(sent), retry_after: None }
     }
+}
+
+/// An address without the user and password that may stand in it.
+fn without_user(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else { return address.to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return address.to_owned();
+    }
+    // What cannot carry them has none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
 }
 
 /// A success must be what MLflow says, and not, for example, the page of a proxy that wants a password.

@@ -14,7 +14,7 @@ use super::{Kind, Repeat, RestError, Server};
 
 /// How many versions are asked for at once. The server allows 200,000; one answer of this many is some
 /// megabytes.
-const VERSIONS_PAGE: u32 = 5_000;
+pub(crate) const VERSIONS_PAGE: usize = 5_000;
 /// How many models; the server allows no more.
 const MODELS_PAGE: u32 = 1_000;
 
@@ -22,6 +22,8 @@ const MODELS_PAGE: u32 = 1_000;
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct RegisteredModel {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) creation_timestamp: i64,
     #[serde(default)]
     pub(crate) description: String,
     #[serde(default)]
@@ -111,6 +113,14 @@ struct VersionsPage {
     next_page_token: String,
 }
 
+/// The token of the page that follows. A server that gives the same one again would be asked for ever.
+pub(crate) fn next_token(last: Option<String>, next: String) -> Result<String, RestError> {
+    if last.as_ref() == Some(&next) {
+        return Err(RestError::new(Kind::Server(200), "the server gives the same page again and again"));
+    }
+    Ok(next)
+}
+
 impl Server {
     async fn send(&self, method: Method, path: &str, body: &Value) -> Result<(), RestError> {
         let body = Some(Bytes::from(body.to_string()));
@@ -157,7 +167,7 @@ impl Server {
             if page.next_page_token.is_empty() {
                 return Ok(versions.into_values().collect());
             }
-            token = Some(page.next_page_token);
+            token = Some(next_token(token, page.next_page_token)?);
         }
     }
 

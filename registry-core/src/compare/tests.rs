@@ -50,10 +50,8 @@ fn of_the_seed() -> (Subject, Subject) {
         content.deployment.size_bytes = Some(size);
         let feature = |name: &&str| {
             let mut feature = Feature::new(*name);
-            if scaled && name.starts_with("days") || scaled && name.starts_with("amount") {
-                feature.transform = Some("scaled".to_owned());
-            } else if name.starts_with("days") || name.starts_with("amount") {
-                feature.transform = Some("raw".to_owned());
+            if name.starts_with("days") || name.starts_with("amount") {
+                feature.transform = Some(if scaled { "scaled" } else { "raw" }.to_owned());
             }
             feature
         };

@@ -28,7 +28,8 @@ pub(super) fn adopt(
     let mut events = Vec::new();
     for Foreign { by, at, change } in adoption.changes() {
         let policy = Effective { model: &state.policy, registry: context.registry };
-        let meant = Rules { state: &state, context, policy }.foreign(change)?;
+        // What the registry cannot hold stays a difference; it must not hide all else.
+        let Ok(meant) = (Rules { state: &state, context, policy }).foreign(change) else { continue };
         let adopted = meant.into_iter().map(|change| {
             let (system, by) = (adoption.system().clone(), by.clone());
             Event::Adopted(Box::new(Adopted { system, by, at: *at, change }))
@@ -41,6 +42,12 @@ pub(super) fn adopt(
 }
 
 impl Rules<'_> {
+    /// A version that is deleted here, and that others use there, is not deleted any more.
+    fn used_again(&self, version: &Version) -> Vec<Event> {
+        let is_deleted = self.state.version(version).is_some_and(|found| found.deleted.is_some());
+        is_deleted.then(|| Event::VersionRestored { version: version.clone() }).into_iter().collect()
+    }
+
     /// What a change means; nothing if it is so already, or if what it was done to is not there.
     fn foreign(&self, change: &ForeignChange) -> Result<Vec<Event>, Rejection> {
         let visible = |version: &Version| self.version(version).is_ok();
@@ -74,11 +81,12 @@ impl Rules<'_> {
                 Ok(events)
             }
             ForeignChange::Staged { version, to } => {
-                let Ok(state) = self.version(version) else { return Ok(Vec::new()) };
-                if state.stage == *to {
-                    return Ok(Vec::new());
+                let Ok(state) = self.any_version(version) else { return Ok(Vec::new()) };
+                let mut events = self.used_again(version);
+                if state.stage != *to {
+                    events.extend(self.moves(version, &state.content, state.stage, *to, StageCause::Foreign));
                 }
-                Ok(self.moves(version, &state.content, state.stage, *to, StageCause::Foreign))
+                Ok(events)
             }
             ForeignChange::Deleted { version } => {
                 let Ok(state) = self.version(version) else { return Ok(Vec::new()) };
@@ -95,7 +103,14 @@ impl Rules<'_> {
                 events.extend(self.hides(version));
                 Ok(events)
             }
-            ForeignChange::AliasSet { alias, version } if visible(version) => self.set_alias(alias, version),
+            ForeignChange::AliasSet { alias, version } if self.state.version(version).is_some() => {
+                let mut events = self.used_again(version);
+                if self.state.aliases.get(alias) != Some(version) {
+                    let previous = self.state.aliases.get(alias).cloned();
+                    events.push(Event::AliasSet { alias: alias.clone(), version: version.clone(), previous });
+                }
+                Ok(events)
+            }
             ForeignChange::AliasRemoved { alias } if self.state.aliases.contains_key(alias) => {
                 self.remove_alias(alias)
             }
