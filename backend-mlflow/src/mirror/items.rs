@@ -14,7 +14,7 @@ use registry_core::content::TAG_VALUE_CHARS_MAX;
 use registry_core::{Key, ModelState, Stage, Text, Version, VersionState};
 
 use super::numbers::Numbers;
-use super::shown::{DIGEST, MADE, OURS, ShownModel, VERSION, is_users, native};
+use super::shown::{IDENTITY, MADE, OURS, ShownModel, VERSION, identity, is_users, native};
 
 /// Something that MLflow shows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +106,7 @@ fn wanted_of(state: &ModelState, version: &VersionState, number: u64, items: &mu
     for (key, value) in our_tags(state, version) {
         items.insert(Item::VersionTag(number, key), value);
     }
+    items.insert(Item::VersionTag(number, IDENTITY.to_owned()), identity(&version.version, number));
 }
 
 /// The tags by which people and programs that look at MLflow see where a version stands here.
@@ -113,7 +114,7 @@ pub(crate) fn our_tags(state: &ModelState, version: &VersionState) -> Vec<(Strin
     let tag = |name: &str, value: String| (format!("{OURS}{name}"), value);
     let mut tags = vec![
         (VERSION.to_owned(), version.version.to_string()),
-        (DIGEST.to_owned(), version.digest.to_string()),
+        tag("digest", version.digest.to_string()),
         tag("stage", version.stage.as_str().to_owned()),
     ];
     let waiting = state.requests.values().find(|request| request.promotion.version == version.version);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::{ModelState, Version, VersionState};
 
-use super::shown::{DIGEST, MADE, ShownModel};
+use super::shown::{IDENTITY, MADE, ShownModel, identity};
 
 /// The key, among a version's further metadata, of the number that it was adopted from.
 pub(crate) const ADOPTED_FROM: &str = "mlflow.version";
@@ -58,16 +58,16 @@ fn adopted<'a>(state: &'a ModelState, shown: &ShownModel) -> BTreeMap<u64, &'a V
     state.versions().filter_map(|found| still(found)).collect()
 }
 
-/// Whether every number says which version it is, no two the same, none another than it was adopted as, and with the
-/// digest of that version: then nothing more need be known. Others may change and copy what numbers say.
+/// Whether every number says which version it is, as we wrote it, no two the same, and none another than it was
+/// adopted as: then nothing more need be known. Others may change and copy what numbers say.
 pub(crate) fn is_plain(state: &ModelState, shown: &ShownModel) -> bool {
     let adopted = adopted(state, shown);
     let mut said = BTreeSet::new();
     shown.versions.values().all(|found| {
         let Some(version) = found.version() else { return false };
-        let Some(known) = state.version(&version) else { return false };
-        adopted.get(&found.number).is_none_or(|adopted| **adopted == version)
-            && found.tags.get(DIGEST) == Some(&known.digest.to_string())
+        state.version(&version).is_some()
+            && found.tags.get(IDENTITY) == Some(&identity(&version, found.number))
+            && adopted.get(&found.number).is_none_or(|adopted| **adopted == version)
             && said.insert(version)
     })
 }

@@ -7,8 +7,15 @@ use registry_core::{Stage, Timestamp, Version};
 
 /// The tag of a version that says which version of the registry it is.
 pub(super) const VERSION: &str = "model-registry.version";
-/// The tag of a version with the digest of its content.
-pub(super) const DIGEST: &str = "model-registry.digest";
+/// The tag of a version that says which version it is and under which number, so that a changed tag and a copied one
+/// can be told from what we wrote.
+pub(super) const IDENTITY: &str = "model-registry.id";
+
+/// See [`IDENTITY`].
+pub(super) fn identity(version: &Version, number: u64) -> String {
+    format!("{version}/{number}")
+}
+
 /// The tag of a version that says which of several attempts made it. Nobody else makes another of the same, and a copy
 /// has the same.
 pub(super) const MADE: &str = "model-registry.made";

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 use crate::common::OnMlflow;
+use crate::wire::Counted;
 
 /// A registry that shares a server, and those it shares it with.
 struct World {
@@ -253,6 +254,180 @@ async fn what_others_deleted_can_be_brought_back(variable: &'static str) {
     assert_eq!(number(&world, "v1.5.0").await, 1);
 }
 
+async fn promote(registry: &MlflowRegistry, version: &str, stage: Stage) {
+    let options = PromoteOptions::default();
+    registry.promote(&alice(), &fraud(), &v(version), stage, options).await.unwrap();
+}
+
+async fn register(registry: &MlflowRegistry, versions: &[&str]) {
+    for version in versions {
+        let registration = Registration::new(v(version), Content::default());
+        registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    }
+}
+
+/// What a number says of itself others may change and copy, as MLflow's own `copy_model_version` does. Which version
+/// it is does not depend on that.
+async fn what_numbers_say_can_be_changed_and_copied(variable: &'static str) {
+    let world = World::new(variable);
+    let registry = world.open();
+    register(&registry, &["1.0.0", "2.0.0"]).await;
+    promote(&registry, "2.0.0", Stage::Staging).await;
+    promote(&registry, "2.0.0", Stage::Production).await;
+    // Each says that it is the other.
+    for (number, says) in [("1", "v2.0.0"), ("2", "v1.0.0")] {
+        let tag = json!({
+            "name": world.name(), "version": number, "key": "model-registry.version", "value": says,
+        });
+        world.post("model-versions/set-tag", tag).await;
+    }
+    let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty(), "{drift:?}");
+    assert_eq!(drift.unfinished().len(), 2, "the tags are to be put right: {drift:?}");
+    registry.describe(&alice(), &fraud(), None, Some("hello".parse().unwrap())).await.unwrap();
+    assert_eq!((number(&world, "v1.0.0").await, number(&world, "v2.0.0").await), (1, 2));
+
+    // A copy with the run and all tags, and aliases on it: a version of its own.
+    let filter = format!("name='{}'", world.name());
+    let shown = world.get("model-versions/search", &[("filter", &filter)]).await;
+    let original = shown["model_versions"].as_array().unwrap().iter().find(|found| found["version"] == "1");
+    let original = original.unwrap();
+    let body = json!({
+        "name": world.name(), "source": original["source"], "run_id": original["run_id"],
+        "tags": original["tags"],
+    });
+    world.post("model-versions/create", body).await;
+    world.they_point("champion", 3).await;
+    registry.describe(&alice(), &fraud(), None, Some("again".parse().unwrap())).await.unwrap();
+    let state = registry.model(&fraud()).await.unwrap();
+    assert_eq!(state.version_count, 3);
+    assert_eq!(state.aliases[&"champion".parse().unwrap()], v("3.0.0"));
+    assert_eq!(state.production, Some(v("2.0.0")));
+    assert_eq!(number(&world, "v3.0.0").await, 3, "it is there, and says what it is now");
+    assert_eq!(world.shown_in_production().await, (Some(2), vec![2]));
+}
+
+/// Whoever uses a version in MLflow that is deleted here takes it back; what else they do to it is put right.
+async fn a_version_deleted_here_and_used_there_is_used_again(variable: &'static str) {
+    let world = World::new(variable);
+    let registry = world.open();
+    register(&registry, &["1.0.0", "2.0.0"]).await;
+    promote(&registry, "2.0.0", Stage::Staging).await;
+    promote(&registry, "2.0.0", Stage::Production).await;
+    registry.delete(&alice(), &fraud(), &v("1.0.0")).await.unwrap();
+    world.they_stage(1, "None").await;
+    let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty() && drift.unfinished().len() == 1, "{drift:?}");
+    world.they_stage(1, "Production").await;
+    world.they_point("production", 1).await;
+    registry.reconcile(&alice(), &fraud()).await.unwrap().unwrap();
+    let state = registry.model(&fraud()).await.unwrap();
+    assert_eq!(state.production, Some(v("1.0.0")));
+    assert!(state.version(&v("1.0.0")).unwrap().deleted.is_none());
+    assert_eq!(world.shown_in_production().await, (Some(1), vec![1]));
+    assert!(registry.drift(&fraud()).await.unwrap().unwrap().changes().is_empty());
+}
+
+/// Of several versions in staging the alias points to one, and which one others may say, until another enters.
+async fn the_alias_of_staging_is_left_to_others(variable: &'static str) {
+    let world = World::new(variable);
+    let registry = world.open();
+    register(&registry, &["1.0.0", "2.0.0", "3.0.0"]).await;
+    promote(&registry, "1.0.0", Stage::Staging).await;
+    promote(&registry, "2.0.0", Stage::Staging).await;
+    let staging = async || {
+        let shown = world.get("registered-models/get", &[("name", &world.name())]).await;
+        let aliases = shown["registered_model"]["aliases"].as_array().cloned().unwrap_or_default();
+        aliases.iter().find(|alias| alias["alias"] == "staging").map(|alias| alias["version"].clone())
+    };
+    assert_eq!(staging().await, Some(json!("2")));
+    world.they_point("staging", 1).await;
+    let drift = world.open().drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty() && drift.unfinished().is_empty(), "{drift:?}");
+    registry.describe(&alice(), &fraud(), None, Some("hello".parse().unwrap())).await.unwrap();
+    assert_eq!(staging().await, Some(json!("1")));
+    promote(&registry, "3.0.0", Stage::Staging).await;
+    assert_eq!(staging().await, Some(json!("3")));
+}
+
+/// What cannot be asked for, held or reached of one version hides nothing else.
+async fn odd_versions_of_others_hide_nothing(variable: &'static str) {
+    let world = World::new(variable);
+    world.they_register(0.8).await;
+    let long = format!("line one\r\nline two {}", "x".repeat(4_900));
+    let many: Vec<Value> =
+        (0..1_001).map(|number| json!({"key": format!("t{number}"), "value": ""})).collect();
+    for body in [
+        json!({"run_id": "my-run-1", "source": "s3x://bucket/folder"}),
+        json!({"source": "s3://bucket/folder?endpoint=http://127.0.0.1:9&allow_http=true"}),
+        json!({"run_id": "", "source": "dbfs:/models/x"}),
+        json!({"source": "s3x://b/k", "description": long}),
+        json!({"source": "s3x://b/k", "tags": many}),
+    ] {
+        let mut body = body;
+        body["name"] = world.name().into();
+        world.post("model-versions/create", body).await;
+    }
+    let registry = world.on.options().with_files(std::sync::Arc::new(NoBuckets)).open().unwrap();
+    let state = registry.model(&fraud()).await.unwrap();
+    assert_eq!(state.version_count, 6);
+    for version in ["2.0.0", "3.0.0"] {
+        promote(&registry, version, Stage::Staging).await;
+    }
+    // What people say of it later is theirs to say.
+    let mut metadata = registry_core::Metadata::default();
+    metadata.experiment = Some("churn-2024".parse().unwrap());
+    let deployment = Default::default();
+    registry.amend(&alice(), &fraud(), &v("2.0.0"), metadata, Default::default(), deployment).await.unwrap();
+    let mut reserved = registry_core::Metadata::default();
+    reserved.extra.insert("mlflow.version".to_owned(), 1.into());
+    let content = Content { metadata: reserved, ..Content::default() };
+    let refused = registry.register(&alice(), &fraud(), Registration::new(v("9.0.0"), content), &[]).await;
+    assert!(refused.unwrap_err().to_string().contains("keys that begin with `mlflow.`"));
+    let drift = registry.drift(&fraud()).await.unwrap().unwrap();
+    assert!(drift.changes().is_empty() && drift.unfinished().is_empty(), "{drift:?}");
+    let shown = world.get("model-versions/get", &[("name", &world.name()), ("version", "5")]).await;
+    assert_eq!(shown["model_version"]["description"], long, "what the registry cannot hold is left alone");
+}
+
+/// Opens nothing, and says so.
+struct NoBuckets;
+
+#[async_trait::async_trait]
+impl registry_core::files::OpenFiles for NoBuckets {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["s3"]
+    }
+
+    async fn open_files(
+        &self,
+        url: &str,
+    ) -> Result<std::sync::Arc<dyn registry_core::files::Files>, registry_core::Error> {
+        Err(registry_core::Error::Open { location: url.to_owned(), problem: "no credentials".to_owned() })
+    }
+}
+
+/// Also where a look wants to know more than usual.
+async fn a_read_only_registry_writes_nothing(variable: &'static str) {
+    let world = World::new(variable);
+    world.they_register(0.8).await;
+    let registry = world.open();
+    registry.describe(&alice(), &fraud(), None, Some("hello".parse().unwrap())).await.unwrap();
+    world.they_register(0.9).await;
+    let counted = Counted::before(&world.on.address).await;
+    let options = backend_mlflow::Options::new(&counted.address).unwrap();
+    let options = options.with_registry(&world.on.registry).with_prefix(world.on.prefix()).read_only();
+    let read_only = options.open().unwrap();
+    let drift = read_only.drift(&fraud()).await.unwrap().unwrap();
+    assert_eq!(drift.changes().len(), 1, "{drift:?}");
+    let text = Some("no".parse().unwrap());
+    let refused = read_only.describe(&alice(), &fraud(), None, text).await.unwrap_err();
+    assert!(matches!(refused, registry_core::Error::PermissionDenied(_)), "{refused}");
+    let writes = ["create", "update", "set-tag", "delete", "log-batch", "log-parameter", "alias"];
+    let asked = counted.take();
+    assert!(!asked.iter().any(|path| writes.iter().any(|write| path.ends_with(write))), "{asked:?}");
+}
+
 /// Racers that promote different versions: one is in production, in the log, under the alias and in the
 /// native stage, however the requests cross each other.
 async fn racers_end_with_one_in_production(variable: &'static str, racers: usize, rounds: usize) {
@@ -307,6 +482,31 @@ macro_rules! shared {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn what_others_deleted_can_be_brought_back() {
                 super::what_others_deleted_can_be_brought_back($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn what_numbers_say_can_be_changed_and_copied() {
+                super::what_numbers_say_can_be_changed_and_copied($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_version_deleted_here_and_used_there_is_used_again() {
+                super::a_version_deleted_here_and_used_there_is_used_again($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn the_alias_of_staging_is_left_to_others() {
+                super::the_alias_of_staging_is_left_to_others($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn odd_versions_of_others_hide_nothing() {
+                super::odd_versions_of_others_hide_nothing($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_read_only_registry_writes_nothing() {
+                super::a_read_only_registry_writes_nothing($variable).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
