@@ -154,18 +154,32 @@ impl MlflowMirror {
         }))
     }
 
-    /// What there is to see now.
+    /// What there is to see now. The notes are read first: what is written and noted as shown while the rest is read
+    /// would otherwise seem to have been taken away since.
     pub(super) async fn see(&self, model: &ModelName, state: &ModelState) -> Result<Snapshot, StorageError> {
         let at = SystemClock.now();
-        let stream = Stream::from(model);
-        let notes = async {
-            match state.revision() {
-                Some(_) => self.log.notes(&stream).await,
-                None => Ok(None),
-            }
+        let notes = match state.revision() {
+            Some(_) => self.log.notes(&Stream::from(model)).await?.unwrap_or_default(),
+            None => BTreeMap::new(),
         };
-        let (notes, shown) = try_join(notes, self.snapshot(model)).await?;
-        Ok(Snapshot { at, revision: state.revision(), notes: notes.unwrap_or_default(), shown })
+        let shown = self.snapshot(model).await?;
+        Ok(Snapshot { at, revision: state.revision(), notes, shown })
+    }
+
+    /// Whether nobody has begun or finished to write since these notes were read. If somebody has, what was seen may
+    /// be half of what they wrote, and says nothing about others.
+    pub(super) async fn is_calm(
+        &self,
+        model: &ModelName,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<bool, StorageError> {
+        let now = self.log.notes(&Stream::from(model)).await?.unwrap_or_default();
+        let ours = |notes: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            let of_writers = |key: &str| key == SHOWN || key.starts_with(SHOWING);
+            let notes = notes.iter().filter(|(key, _)| of_writers(key));
+            notes.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        Ok(ours(&now) == ours(notes))
     }
 
     /// What a look just saw, if it was just now, and nobody else has committed since: what others then write is
@@ -399,8 +413,11 @@ impl MlflowMirror {
             kept.push(model.clone(), snapshot);
             return Ok(Some(Drift { changes: Vec::new(), unfinished }));
         }
-        // If the log went on meanwhile, what looks foreign may be what it says by now.
-        if !self.newer(&Stream::from(model), &state).await?.is_empty() {
+        // If the log went on meanwhile, what looks foreign may be what it says by now; if others of us wrote
+        // meanwhile, a half of that.
+        if !self.newer(&Stream::from(model), &state).await?.is_empty()
+            || !self.is_calm(model, &seen.notes).await?
+        {
             return Ok(None);
         }
         let foreign = seen

@@ -112,6 +112,10 @@ impl MlflowMirror {
                 None => (self.see(model, &state).await?, false),
             };
             let mut seen = self.compare(model, &state, snapshot.clone()).await?;
+            // What is taken for somebody else's is left alone, and must not be a half of what one of us writes.
+            if seen.has_foreign() && !self.is_calm(model, &seen.notes).await? {
+                continue;
+            }
             if !seen.is_finished() {
                 // What others changed since that look must not be written over.
                 if is_old && !self.still_shows(model, &snapshot).await? {

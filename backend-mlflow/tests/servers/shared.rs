@@ -375,8 +375,8 @@ async fn odd_versions_of_others_hide_nothing(variable: &'static str) {
         promote(&registry, version, Stage::Staging).await;
     }
     // What people say of it later is theirs to say.
-    let mut metadata = registry_core::Metadata::default();
-    metadata.experiment = Some("churn-2024".parse().unwrap());
+    let experiment = Some("churn-2024".parse().unwrap());
+    let metadata = registry_core::Metadata { experiment, ..Default::default() };
     let deployment = Default::default();
     registry.amend(&alice(), &fraud(), &v("2.0.0"), metadata, Default::default(), deployment).await.unwrap();
     let mut reserved = registry_core::Metadata::default();
