@@ -560,11 +560,7 @@ pub trait RegistryExt: Registry {
         model: &ModelName,
         selector: &Selector,
     ) -> impl Future<Output = Result<Found, Error>> + Send {
-        async move {
-            let stream = Stream::Model(model.clone());
-            let state = self.state(&stream, &Need::Selected(selector.clone())).await?;
-            found_in(model, selector, &state, self.clock().now())
-        }
+        async move { get_needing(self, model, selector, Need::Selected(selector.clone())).await }
     }
 
     /// The same, with its files also where they are not on record yet: files of another system are read as a
@@ -574,11 +570,7 @@ pub trait RegistryExt: Registry {
         model: &ModelName,
         selector: &Selector,
     ) -> impl Future<Output = Result<Found, Error>> + Send {
-        async move {
-            let stream = Stream::Model(model.clone());
-            let state = self.state(&stream, &Need::WithFiles(selector.clone())).await?;
-            found_in(model, selector, &state, self.clock().now())
-        }
+        async move { get_needing(self, model, selector, Need::WithFiles(selector.clone())).await }
     }
 
     /// Compares two versions, of one model or of two: an old one and a new one, each by its model and a selector.
@@ -785,6 +777,17 @@ async fn rehearse_upload(upload: &Upload<'_>) -> Result<Artifact, Error> {
 
 fn request(model: &ModelName, by: &By, command: Command) -> Request {
     Request { stream: Stream::Model(model.clone()), by: by.clone(), command }
+}
+
+/// The version that a selector names, in a state with so much of it.
+async fn get_needing<R: Registry + ?Sized>(
+    registry: &R,
+    model: &ModelName,
+    selector: &Selector,
+    need: Need,
+) -> Result<Found, Error> {
+    let state = registry.state(&Stream::Model(model.clone()), &need).await?;
+    found_in(model, selector, &state, registry.clock().now())
 }
 
 /// What a selector names in a state, or who it is that is not there.

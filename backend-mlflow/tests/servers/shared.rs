@@ -165,6 +165,10 @@ async fn strangers_are_shown(variable: &'static str) {
     let state = registry.model(&fraud()).await.unwrap();
     assert_eq!(state.versions().count(), 3);
     assert_eq!(state.production, Some(v("2.0.0")));
+    let (model, one, two) = (fraud(), "v1.0.0".parse().unwrap(), "v2.0.0".parse().unwrap());
+    let compared = registry.compare((&model, &one), (&model, &two), &Default::default()).await.unwrap();
+    assert_eq!(compared.metrics[0].relative.map(|change| (change * 1e6).round()), Some(125_000.0));
+    assert!(registry.log(&fraud(), Revision::FIRST, 10).await.unwrap().is_empty(), "no history yet");
     // Nothing of ours is on the server.
     assert!(world.on.log().streams(StreamKind::Model, None, None, 10).await.unwrap().is_empty());
 

@@ -83,7 +83,11 @@ fn two_proportions_agree_with_scipy() {
         let (old_n, new_n) = (random.between(1, 100_000), random.between(1, 100_000));
         let (old, new) = (random.unit(), random.unit());
         // Near each other half of the time, where it matters.
-        let new = if random.next() % 2 == 0 { (old + (new - 0.5) * 0.02).clamp(0.001, 0.999) } else { new };
+        let new = if random.next().is_multiple_of(2) {
+            (old + (new - 0.5) * 0.02).clamp(0.001, 0.999)
+        } else {
+            new
+        };
         (json!([old, old_n, new, new_n]), two_proportions(old, old_n, new, new_n))
     });
     agree("two_proportions", cases.collect());
@@ -127,7 +131,7 @@ fn z_from_standard_errors_agrees_with_scipy() {
 fn mcnemar_agrees_with_scipy() {
     let mut random = Random(4);
     let cases = (0..CASES).map(|number| {
-        let most = if number % 2 == 0 { 20 } else { 3_000 };
+        let most = if number.is_multiple_of(2) { 20 } else { 3_000 };
         let (old_only, new_only) = (random.between(0, most), random.between(1, most));
         (json!([old_only, new_only]), mcnemar(old_only, new_only))
     });
