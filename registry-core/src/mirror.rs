@@ -18,6 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -43,8 +44,12 @@ use crate::version::Version;
 const ADOPTIONS_MAX: u32 = 20;
 /// How often the two sides are compared anew because the log went on meanwhile.
 const COMPARISONS_MAX: u32 = 20;
+/// How long, at first, it is waited before that.
+const COMPARISON_WAIT: Duration = Duration::from_millis(10);
 /// About how large a commit of an adoption may be, in bytes: a model may have ten thousand versions.
 const PART_BYTES: usize = RECORD_BYTES_MAX / 8;
+/// How large a single change may be.
+const CHANGE_BYTES_MAX: usize = RECORD_BYTES_MAX / 2;
 
 /// Another system that knows the same models, and that others write to as well.
 #[async_trait]
@@ -221,7 +226,11 @@ impl Adoption {
         let mut parts: Vec<Vec<Foreign>> = Vec::new();
         let mut room = 0;
         for change in self.changes {
-            let size = serde_json::to_vec(&change).map_or(PART_BYTES, |json| json.len());
+            let size = serde_json::to_vec(&change).map_or(usize::MAX, |json| json.len());
+            // What fits into no commit stays a difference, and must not keep everything else from being adopted.
+            if CHANGE_BYTES_MAX < size {
+                continue;
+            }
             match parts.last_mut() {
                 Some(part) if size <= room => {
                     part.push(change);
@@ -262,11 +271,12 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
         if let Some(drift) = self.mirror.drift(model, &state, need).await? {
             return Ok((state, drift));
         }
-        for _ in 0..COMPARISONS_MAX {
+        for round in 1..=COMPARISONS_MAX {
             let state = self.registry.state(&stream, &Need::Whole).await?;
             if let Some(drift) = self.mirror.drift(model, &state, &Need::Whole).await? {
                 return Ok((state, drift));
             }
+            self.registry.clock().sleep(COMPARISON_WAIT.saturating_mul(round)).await;
         }
         Err(Error::Contention { attempts: COMPARISONS_MAX })
     }
@@ -453,6 +463,7 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
             let overlaid = self.overlaid(&request.stream, &state, drift)?;
             return self.rehearse(&request, overlaid).await;
         }
+        let mut adopted = None;
         if let Command::Adopt(adoption) = &request.command {
             let mut parts = adoption.clone().parts();
             // The last part gives the receipt.
@@ -470,12 +481,23 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
             }
         } else {
             let (state, looked_at) = self.adopt(&model, &request.command).await?;
+            adopted = (state.revision() != looked_at).then(|| Arc::clone(&state));
             // Whoever named the revision before that had been shown what was adopted.
             if request.by.expected.is_some() && request.by.expected == looked_at {
                 request.by.expected = state.revision();
             }
         }
-        let receipt = self.registry.execute(request).await?;
+        let receipt = match self.registry.execute(request).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                // What was adopted stays, and is shown: until then, whoever puts it back as it was would seem to
+                // have done nothing.
+                if let Some(state) = adopted {
+                    let _ = self.mirror.project(&model, &state).await;
+                }
+                return Err(error);
+            }
+        };
         // Where this fails, the next write finishes it; the commit stands.
         let _ = self.mirror.project(&model, &receipt.state).await;
         Ok(receipt)

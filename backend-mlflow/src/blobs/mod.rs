@@ -429,7 +429,8 @@ impl ArtifactStore for MlflowArtifacts {
         let known = self.spots().get(digest).cloned();
         if let Some(spot) = known {
             match self.read_at(&spot, range.clone()).await {
-                Err(error) if error.kind == StorageErrorKind::Missing => {
+                // Where others keep it, it may be out of reach by now, and there may be a copy of our own.
+                Err(error) if error.kind == StorageErrorKind::Missing || matches!(spot, Spot::Theirs(_)) => {
                     self.spots().pop(digest);
                 }
                 read => return read,

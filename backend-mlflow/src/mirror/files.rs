@@ -85,9 +85,10 @@ async fn walk(folder: &Folder) -> Result<Vec<(String, u64)>, StorageError> {
                 None => folders.push(path),
             }
             // One that lists itself would never end.
-            if FILES_MAX < files.len() + folders.len() + visited || DEPTH_MAX < at.split('/').count() {
+            let is_deep = DEPTH_MAX < at.split('/').count();
+            if FILES_MAX < files.len() || FILES_MAX < folders.len() + visited || is_deep {
                 return Err(not_done(format!(
-                    "a folder of a version has more than {FILES_MAX} files and folders, or is more than \
+                    "a folder of a version has more than {FILES_MAX} files, or as many folders, or is more than \
                      {DEPTH_MAX} deep"
                 )));
             }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::items::{Differences, Item, TAGS_MAX, can_be_held, stage_alias};
-use super::numbers::{ADOPTED_FROM, Numbers};
+use super::numbers::{ADOPTED_FROM, MADE_AT, Numbers};
 use super::shown::{ShownModel, ShownVersion, from_native, is_users};
 
 /// The keys, among a version's further metadata, of what MLflow says of it.
@@ -103,6 +103,9 @@ pub(crate) fn content(version: &ShownVersion, evidence: &Evidence) -> Content {
     metadata.hyperparameters =
         evidence.params.iter().map(|(key, value)| (key.clone(), parameter(value))).collect();
     metadata.extra.insert(ADOPTED_FROM.to_owned(), version.number.into());
+    if let Some(created) = version.created {
+        metadata.extra.insert(MADE_AT.to_owned(), (created.microseconds() / 1_000).into());
+    }
     metadata.extra.insert(SOURCE.to_owned(), version.source.clone().into());
     if let Some(run) = &version.run_id {
         metadata.extra.insert(RUN.to_owned(), run.clone().into());
@@ -190,11 +193,11 @@ pub(crate) fn changes(
         let is_new = numbers.foreign.contains_key(number);
         if is_new && !by_alias.iter().any(|(known, _)| *known == alias) {
             // Taken up below like any other.
-            said.extend(alias_change(state, shown, numbers, alias, Some(&number.to_string()), &mut moves));
+            said.extend(alias_change(state, numbers, alias, Some(&number.to_string()), &mut moves));
         }
     }
     for (alias, value) in by_alias {
-        said.extend(alias_change(state, shown, numbers, alias, value.as_deref(), &mut moves));
+        said.extend(alias_change(state, numbers, alias, value.as_deref(), &mut moves));
     }
     // Those that leave go first; of those that enter production, the one that moved last stays, and an
     // alias, which has no date, outweighs a native stage.
@@ -215,18 +218,12 @@ pub(crate) fn changes(
 /// What a moved alias means: those of stages are moves of versions.
 fn alias_change(
     state: &ModelState,
-    shown: &ShownModel,
     numbers: &Numbers,
     alias: &str,
     value: Option<&str>,
     moves: &mut Vec<(Option<Timestamp>, Version, Stage)>,
 ) -> Option<ForeignChange> {
-    let number: Option<u64> = value.and_then(|value| value.parse().ok());
-    let target = number.and_then(|number| numbers.version(number));
-    // One that points to what is not known yet was not removed.
-    if target.is_none() && number.is_some_and(|number| shown.versions.contains_key(&number)) {
-        return None;
-    }
+    let target = value.and_then(|value| value.parse().ok()).and_then(|number| numbers.version(number));
     match (stage_alias(alias), target) {
         (Some(stage), Some(version)) => {
             moves.push((None, version.clone(), stage));

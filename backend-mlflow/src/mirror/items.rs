@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::content::TAG_VALUE_CHARS_MAX;
-use registry_core::{Key, ModelState, Stage, Text, Version, VersionState};
+use registry_core::{Key, ModelState, Stage, Tags, Text, Version, VersionState};
 
 use super::numbers::Numbers;
 use super::shown::{IDENTITY, MADE, OURS, ShownModel, VERSION, identity, is_users, native};
@@ -134,6 +134,17 @@ pub(crate) fn our_tags(state: &ModelState, version: &VersionState) -> Vec<(Strin
     tags
 }
 
+/// The tags of users that the registry can hold as they are: those that it has, and of others as many as there is room
+/// for.
+fn held<'a>(shown: &'a BTreeMap<String, String>, known: &Tags) -> Vec<(&'a String, &'a String)> {
+    let users = shown.iter().filter(|(key, value)| is_users(key) && can_be_held(value));
+    let legal = users.filter_map(|(key, value)| Some((key.parse::<Key>().ok()?, key, value)));
+    let (mut held, others): (Vec<_>, Vec<_>) = legal.partition(|(key, _, _)| known.contains_key(key));
+    let room = TAGS_MAX.saturating_sub(held.len());
+    held.extend(others.into_iter().take(room));
+    held.into_iter().map(|(_, key, value)| (key, value)).collect()
+}
+
 /// How many tags of others are taken.
 pub(crate) const TAGS_MAX: usize = 1_000;
 
@@ -146,14 +157,13 @@ pub(crate) fn can_be_held(value: &str) -> bool {
 pub(crate) fn present(state: &ModelState, shown: &ShownModel, numbers: &Numbers) -> Items {
     let mut items = Items::new();
     let text = |text: &str| text.parse::<Text>().is_ok();
-    let tag = |key: &str, value: &str| {
-        (key.starts_with(OURS) && key != MADE)
-            || (is_users(key) && key.parse::<Key>().is_ok() && can_be_held(value))
-    };
     if text(&shown.description) {
         items.insert(Item::ModelDescription, shown.description.clone());
     }
-    for (key, value) in shown.tags.iter().filter(|(key, value)| tag(key, value)).take(TAGS_MAX) {
+    for (key, value) in held(&shown.tags, &state.tags) {
+        items.insert(Item::ModelTag(key.clone()), value.clone());
+    }
+    for (key, value) in shown.tags.iter().filter(|(key, _)| key.starts_with(OURS)) {
         items.insert(Item::ModelTag(key.clone()), value.clone());
     }
     // Some servers leave aliases behind that point to versions that were deleted.
@@ -164,13 +174,15 @@ pub(crate) fn present(state: &ModelState, shown: &ShownModel, numbers: &Numbers)
     }
     for (known, number) in &numbers.known {
         let Some(version) = shown.versions.get(number) else { continue };
-        let is_deleted = state.version(known).is_some_and(|known| known.deleted.is_some());
+        let Some(found) = state.version(known) else { continue };
+        let is_deleted = found.deleted.is_some();
         items.insert(Item::Stage(*number), native(version.stage).to_owned());
         if text(&version.description) && !is_deleted {
             items.insert(Item::VersionDescription(*number), version.description.clone());
         }
-        let counts = |key: &str, value: &str| tag(key, value) && (key.starts_with(OURS) || !is_deleted);
-        for (key, value) in version.tags.iter().filter(|(key, value)| counts(key, value)).take(TAGS_MAX) {
+        let ours = version.tags.iter().filter(|(key, _)| key.starts_with(OURS) && *key != MADE);
+        let theirs = if is_deleted { Vec::new() } else { held(&version.tags, &found.content.tags) };
+        for (key, value) in ours.chain(theirs) {
             items.insert(Item::VersionTag(*number, key.clone()), value.clone());
         }
     }

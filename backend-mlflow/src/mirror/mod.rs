@@ -14,7 +14,8 @@
 //!
 //! What MLflow shows, if it is what the log wanted at some revision since the lowest of these, is ours; else
 //! somebody else's. Whoever projects reads the log again when it has written, and does it over if the log went
-//! on meanwhile: so the last to write, however late its requests arrive, writes the latest.
+//! on meanwhile: so the last to write writes the latest. (A request that was given up after its time-out, and still arrives
+//! after all that, is the exception.)
 //!
 //! # What is shown
 //!

@@ -3,7 +3,8 @@
 //! that it was adopted from, if it was made at that time; what the number says of itself, in a tag, if its run was
 //! claimed for that version. The rest never met the registry, and is `<number>.0.0`, or the next major that is free.
 //!
-//! What a number says comes last because others may write it: MLflow's own `copy_model_version` copies all tags.
+//! What a number says comes last because others may write it: MLflow's own `copy_model_version` copies all tags. Only
+//! where all of them say what we wrote, each with its own number, is that believed at once; it saves a request.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,14 @@ pub(crate) struct Numbers {
     pub(crate) doubles: BTreeMap<u64, Version>,
 }
 
+/// The key, among a version's further metadata, of when it was made in MLflow, in milliseconds.
+pub(crate) const MADE_AT: &str = "mlflow.created";
+
+/// When a version that was adopted was made in MLflow, by the clock of that.
+pub(crate) fn made_at(version: &VersionState) -> Option<i64> {
+    version.content.metadata.extra.get(MADE_AT).and_then(serde_json::Value::as_i64)
+}
+
 /// The number that a version was adopted from, if it was.
 pub(crate) fn adopted_from(version: &VersionState) -> Option<u64> {
     version.content.metadata.extra.get(ADOPTED_FROM).and_then(serde_json::Value::as_u64)
@@ -52,7 +61,8 @@ pub(crate) fn adopted_from(version: &VersionState) -> Option<u64> {
 fn adopted<'a>(state: &'a ModelState, shown: &ShownModel) -> BTreeMap<u64, &'a Version> {
     let still = |found: &'a VersionState| {
         let shown = shown.versions.get(&adopted_from(found)?)?;
-        let same = shown.created.is_none_or(|created| created == found.registered.at);
+        let created = shown.created.map(|created| created.microseconds() / 1_000);
+        let same = created.is_none() || created == made_at(found);
         same.then_some((shown.number, &found.version))
     };
     state.versions().filter_map(|found| still(found)).collect()
@@ -86,15 +96,17 @@ impl Numbers {
             let found = shown.versions.get(&claim.number)?;
             (found.run_id == claim.run).then_some((claim.number, version))
         });
-        let mut right: BTreeMap<u64, &Version> = adopted(state, shown);
-        right.extend(by_claim);
-        for (number, version) in &right {
-            if state.version(version).is_some() {
-                numbers.known.entry((*version).clone()).or_insert(*number);
+        let mut right = BTreeSet::new();
+        for (number, version) in by_claim.chain(adopted(state, shown)) {
+            if state.version(version).is_some()
+                && !numbers.known.contains_key(version)
+                && right.insert(number)
+            {
+                numbers.known.insert(version.clone(), number);
             }
         }
         let mut unknown = Vec::new();
-        for (number, found) in shown.versions.iter().filter(|(number, _)| !right.contains_key(number)) {
+        for (number, found) in shown.versions.iter().filter(|(number, _)| !right.contains(number)) {
             // It was made here, or somebody has copied one that was, with all its tags and its run, but for the files.
             let run = found.run_id.as_ref().and_then(|run| claims.runs.get(run));
             let made = found.version().filter(|version| {

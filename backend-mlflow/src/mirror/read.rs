@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use futures_util::future::try_join;
 use registry_core::mirror::{Drift, Foreign, ForeignChange};
 use registry_core::storage::StorageError;
 use registry_core::{
@@ -15,8 +14,8 @@ use registry_core::{
 use super::evidence::Origin;
 use super::foreign::{changes, content};
 use super::items::{Differences, Item, Items, compare, present, stage_alias, wanted};
-use super::numbers::{Claims, Numbers, adopted_from, is_plain};
-use super::shown::{ShownModel, ShownVersion, VERSION, from_native};
+use super::numbers::{Claims, Numbers, adopted_from, is_plain, made_at};
+use super::shown::{IDENTITY, ShownModel, ShownVersion, VERSION, from_native, identity};
 use super::{MlflowMirror, failed};
 use crate::rest::{ModelVersion, Pair, RegisteredModel, VERSIONS_PAGE};
 
@@ -141,9 +140,11 @@ impl MlflowMirror {
     /// All that MLflow shows of a model; none if it has no such model.
     async fn snapshot(&self, model: &ModelName) -> Result<Option<ShownModel>, StorageError> {
         let name = self.name(model);
-        let both = try_join(self.server.registered_model(&name), self.server.model_versions(&name)).await;
-        let (found, versions) = both.map_err(failed("reading what MLflow shows of a model"))?;
+        let doing = "reading what MLflow shows of a model";
+        // The aliases first: one that is pointed to a version that is made meanwhile would point to nothing.
+        let found = self.server.registered_model(&name).await.map_err(failed(doing))?;
         let Some(found) = found.filter(|found| !is_prompt(found)) else { return Ok(None) };
+        let versions = self.server.model_versions(&name).await.map_err(failed(doing))?;
         let versions = versions.into_iter().map(shown_version);
         Ok(Some(ShownModel {
             created: found.creation_timestamp,
@@ -235,7 +236,13 @@ impl MlflowMirror {
             Some(first) => 0 < base && first.deleted.is_none(),
             None => state.version(version).is_some_and(|found| adopted_from(found).is_some()),
         };
-        let (deleted, missing) = unshown.into_iter().cloned().partition(was_shown);
+        let was_brought_back = |version: &Version| {
+            let is_deleted =
+                |state: &ModelState| state.version(version).is_some_and(|found| found.deleted.is_some());
+            before.iter().any(|state| is_deleted(state))
+        };
+        let is_foreign = |version: &Version| was_shown(version) && !was_brought_back(version);
+        let (deleted, missing) = unshown.into_iter().cloned().partition(is_foreign);
         Ok(Seen { is_there, shown, numbers, differences, missing, deleted, notes, base })
     }
 
@@ -309,7 +316,9 @@ impl MlflowMirror {
             let is_settled = match &item {
                 Item::Alias(alias) => {
                     let pointed = shown.aliases.get(alias).and_then(|number| state_of(*number));
-                    stage_alias(alias).is_some_and(|stage| pointed.is_some_and(|found| found.stage == stage))
+                    stage_alias(alias).is_some_and(|stage| {
+                        pointed.is_some_and(|found| found.stage == stage && found.deleted.is_none())
+                    })
                 }
                 Item::Stage(number) => match state_of(*number) {
                     None => false,
@@ -468,7 +477,7 @@ impl MlflowMirror {
                         || state.version(wanted).is_some_and(|known| {
                             // A model that was made anew since has other versions of these numbers.
                             adopted_from(known) == Some(number)
-                                && timestamp(found.creation_timestamp) <= Some(known.registered.at)
+                                && made_at(known).is_some_and(|made| found.creation_timestamp <= made)
                         })
                         || self.number(model, wanted, found.creation_timestamp) == Some(number)
                 }
@@ -476,8 +485,11 @@ impl MlflowMirror {
             };
             let tag_of = |number: Option<u64>| {
                 let found = found.latest_versions.iter().find(|version| Some(version.version) == number)?;
-                let tag = found.tags.iter().find(|tag| tag.key == VERSION)?;
-                tag.value.parse().ok()
+                let tag =
+                    |key: &str| found.tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str());
+                let version: Version = tag(VERSION)?.parse().ok()?;
+                // A copy has the tags of the original.
+                (tag(IDENTITY)? == identity(&version, found.version)).then_some(version)
             };
             let agree = is_wanted(pointed, tag_of(pointed))
                 && (!is_stage || native.map(|version| version.version) == pointed);

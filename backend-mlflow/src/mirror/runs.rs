@@ -10,10 +10,11 @@ use registry_core::storage::StorageError;
 use registry_core::{Metadata, ModelName, ModelState, Stage, Stream, VersionState};
 use serde_json::Value;
 
+use super::MlflowMirror;
 use super::foreign::EXPERIMENT;
 use super::numbers::{Numbers, adopted_from};
 use super::shown::ShownModel;
-use super::{MlflowMirror, failed};
+use crate::rest::Kind;
 
 /// The key, among a version's further metadata, that says that its run was deleted.
 pub(super) const RUN_DELETED: &str = "mlflow.run_deleted";
@@ -57,8 +58,14 @@ impl MlflowMirror {
                 .collect();
             experiments.extend(self.experiment_of(model).await?);
             let ids: Vec<&str> = some.iter().map(|(_, run)| *run).collect();
-            let alive = self.server.live_runs(&experiments, &ids).await;
-            found.extend(alive.map_err(failed("looking for the runs of versions"))?);
+            match self.server.live_runs(&experiments, &ids).await {
+                Ok(alive) => found.extend(alive),
+                // Of what is kept from us nothing is known.
+                Err(error) if matches!(error.kind, Kind::Denied | Kind::Invalid) => {
+                    found.extend(ids.into_iter().map(str::to_owned));
+                }
+                Err(error) => return Err(error.failed("looking for the runs of versions")),
+            }
         }
         let changed = live.into_iter().filter_map(|(version, run)| {
             let noted = version.content.metadata.extra.get(RUN_DELETED).and_then(Value::as_bool);

@@ -131,7 +131,7 @@ impl MlflowMirror {
                 }
                 let key = match announced.take() {
                     Some(key) => key,
-                    None => self.announce(&stream, None, seen.base).await?,
+                    None => self.announce(&stream, None, &seen).await?,
                 };
                 let written = self.write(model, &stream, &state, &mut seen, snapshot, &key).await;
                 announced = Some(key);
@@ -155,14 +155,27 @@ impl MlflowMirror {
 
     /// Notes that we write, and since when; under a name that nobody has used, so that a note that is done with can
     /// be taken away by anybody. Or renews a note.
-    async fn announce(&self, stream: &Stream, key: Option<&str>, base: u64) -> Result<String, StorageError> {
+    ///
+    /// Notes of those who are long dead are taken back with it: what they may have written stems from no earlier
+    /// revision than the one that is noted now.
+    async fn announce(
+        &self,
+        stream: &Stream,
+        key: Option<&str>,
+        seen: &Seen,
+    ) -> Result<String, StorageError> {
         let fresh = || {
             let number = self.announced.fetch_add(1, Ordering::Relaxed);
             format!("{SHOWING}{}.{number}", self.id)
         };
         let key = key.map_or_else(fresh, str::to_owned);
-        let note = format!("{base} {}", SystemClock.now().microseconds());
-        self.log.note(stream, &[Pair::new(key.as_str(), note)]).await?;
+        let now = SystemClock.now().microseconds();
+        let mut notes = vec![Pair::new(key.as_str(), format!("{} {now}", seen.base))];
+        let is_dead =
+            |note: &str| since(note).is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since));
+        let others = seen.notes.iter().filter(|(other, _)| other.starts_with(SHOWING) && **other != key);
+        notes.extend(others.filter(|(_, note)| is_dead(note)).map(|(other, _)| Pair::new(other.clone(), "")));
+        self.log.note(stream, &notes).await?;
         Ok(key)
     }
 
@@ -210,13 +223,7 @@ impl MlflowMirror {
             notes.push(Pair::new(SHOWN, revision));
         }
         notes.extend(announced.map(|key| Pair::new(key, "")));
-        let now = SystemClock.now().microseconds();
         let showing = || seen.notes.iter().filter(|(key, _)| key.starts_with(SHOWING));
-        for (key, value) in showing() {
-            if since(value).is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since)) {
-                notes.push(Pair::new(key.clone(), ""));
-            }
-        }
         if !notes.is_empty() {
             self.log.note(stream, &notes).await?;
         }
@@ -224,6 +231,34 @@ impl MlflowMirror {
             showing().filter(|(_, value)| value.is_empty()).map(|(key, _)| key.clone()).collect();
         // They come with every look at the notes; taking them away costs a request each.
         if DONE_MAX < done.len() { self.log.forget_notes(stream, &done).await } else { Ok(()) }
+    }
+
+    /// Removes versions that were made twice, but for the one whose number is claimed; if none is yet, it is now.
+    async fn drop_doubles(
+        &self,
+        model: &ModelName,
+        stream: &Stream,
+        seen: &mut Seen,
+    ) -> Result<(), StorageError> {
+        let doubles = std::mem::take(&mut seen.numbers.doubles);
+        if doubles.is_empty() {
+            return Ok(());
+        }
+        let claims = self.log.claims(stream).await?;
+        for (number, version) in doubles {
+            let Some(known) = seen.numbers.known.get(&version) else { continue };
+            let run = seen.shown.versions.get(&number).and_then(|found| found.run_id.as_ref());
+            let turn = (0..TURNS_MAX).find(|turn| claims.get(&run_claim(&version, *turn)) == run);
+            let claim = number_claim(&version, turn.unwrap_or(0));
+            let standing = self.log.claim(stream, &claim, &known.to_string()).await?;
+            // Whoever made the one that is claimed may not have looked yet; the next look puts that right.
+            if standing != number.to_string() {
+                let dropped = self.server.delete_model_version(&self.name(model), number).await;
+                dropped.map_err(failed("removing a version that was made twice"))?;
+            }
+            seen.shown.versions.remove(&number);
+        }
+        Ok(())
     }
 
     /// Makes the versions that are missing. If one cannot be made, the others are; the first failure is given back.
@@ -256,15 +291,11 @@ impl MlflowMirror {
         }
         let mut made = Ok(());
         if !seen.missing.is_empty() || !seen.numbers.doubles.is_empty() {
-            for number in std::mem::take(&mut seen.numbers.doubles).into_keys() {
-                let dropped = self.server.delete_model_version(name, number).await;
-                dropped.map_err(failed("removing a version that was made twice"))?;
-                seen.shown.versions.remove(&number);
-            }
+            self.drop_doubles(model, stream, seen).await?;
             made = self.make(model, state, seen).await;
             if RENEW_AFTER < SystemClock.now().since(begun) {
                 // Files may take their time, and who takes longest must not be taken for dead.
-                self.announce(stream, Some(note), seen.base).await?;
+                self.announce(stream, Some(note), seen).await?;
             }
             *seen = self.compare(model, state, snapshot.with(seen.shown.clone())).await?;
         }

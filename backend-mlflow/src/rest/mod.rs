@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | any | it surely did not leave this machine | yes |
 //! | reads; writes that may be done twice | no answer, a cut one, 408, 429, 5xx; another writer was in the way | yes |
-//! | makes a run or an experiment | the same | never: there might be two |
+//! | makes a run, an experiment or a version | the same | never: there might be two |
 //!
 //! A parameter of a run is written once and for all, so writing it with the same value twice is as good as
 //! once. After any attempt of which it is not known whether it went through, the failure of a later one

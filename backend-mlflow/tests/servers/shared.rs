@@ -228,7 +228,10 @@ async fn what_others_deleted_can_be_brought_back(variable: &'static str) {
     let delete = |number: u64| world.delete(number);
     for (version, number) in [("1.0.0", 1), ("1.5.0", 2)] {
         delete(number).await;
-        registry.reconcile(&alice(), &fraud()).await.unwrap().unwrap();
+        // Once adopted by a write of its own, and once only seen.
+        if version == "1.0.0" {
+            registry.reconcile(&alice(), &fraud()).await.unwrap().unwrap();
+        }
         let state = registry.model(&fraud()).await.unwrap();
         assert!(state.version(&v(version)).unwrap().deleted.is_some(), "{version}");
         assert_eq!(state.staging().count(), usize::from(version == "1.0.0"));
@@ -302,6 +305,8 @@ async fn what_numbers_say_can_be_changed_and_copied(variable: &'static str) {
     });
     world.post("model-versions/create", body).await;
     world.they_point("champion", 3).await;
+    let champion = world.open().get(&fraud(), &"champion".parse().unwrap()).await.unwrap();
+    assert_eq!(champion.version, v("3.0.0"), "a copy is not the original");
     registry.describe(&alice(), &fraud(), None, Some("again".parse().unwrap())).await.unwrap();
     let state = registry.model(&fraud()).await.unwrap();
     assert_eq!(state.version_count, 3);
@@ -330,6 +335,29 @@ async fn a_version_deleted_here_and_used_there_is_used_again(variable: &'static 
     assert!(state.version(&v("1.0.0")).unwrap().deleted.is_none());
     assert_eq!(world.shown_in_production().await, (Some(1), vec![1]));
     assert!(registry.drift(&fraud()).await.unwrap().unwrap().changes().is_empty());
+}
+
+/// What a write has adopted is shown as adopted also where the write itself is refused: whoever then puts it back as it
+/// was has changed something again.
+async fn a_refused_write_shows_what_it_adopted(variable: &'static str) {
+    let world = World::new(variable);
+    let registry = world.open();
+    register(&registry, &["1.0.0", "2.0.0"]).await;
+    promote(&registry, "1.0.0", Stage::Staging).await;
+    promote(&registry, "1.0.0", Stage::Production).await;
+    world.they_point("production", 2).await;
+    let refused = registry
+        .promote(&alice(), &fraud(), &v("9.0.0"), Stage::Staging, PromoteOptions::default())
+        .await
+        .unwrap_err();
+    assert!(refused.rejection().is_some(), "{refused}");
+    assert_eq!(world.shown_in_production().await, (Some(2), vec![2]));
+    world.they_point("production", 1).await;
+    let found = world.open().get(&fraud(), &Selector::PRODUCTION).await.unwrap();
+    assert_eq!(found.version, v("1.0.0"));
+    registry.describe(&alice(), &fraud(), None, Some("hello".parse().unwrap())).await.unwrap();
+    assert_eq!(registry.model(&fraud()).await.unwrap().production, Some(v("1.0.0")));
+    assert_eq!(world.shown_in_production().await, (Some(1), vec![1]));
 }
 
 /// Of several versions in staging the alias points to one, and which one others may say, until another enters.
@@ -496,6 +524,11 @@ macro_rules! shared {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_version_deleted_here_and_used_there_is_used_again() {
                 super::a_version_deleted_here_and_used_there_is_used_again($variable).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_refused_write_shows_what_it_adopted() {
+                super::a_refused_write_shows_what_it_adopted($variable).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
