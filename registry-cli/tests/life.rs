@@ -166,6 +166,7 @@ fn whole_life(world: &World) {
     tell(&["withdraw", "fraud", "v3.1.0", "--actor", "eve@example.com"]);
     tell(&["approve", "fraud", "v3.1.0", "--actor", "bob@example.com", "--comment", "tested in staging"]);
     tell(&["info", "fraud", "production"]);
+    tell(&["lineage", "fraud"]);
     tell(&["get", "fraud", "previous"]);
     tell(&["rollback", "fraud", "--to", "v3.0.0", "-m", "too many false positives"]);
     tell(&["rollback", "fraud", "--to", "v3.0.0", "-m", "too many false positives", "--force"]);
@@ -274,6 +275,7 @@ fn what_programs_read_keeps_its_shape() {
     show(&["history", "fraud", "--from", "2"]);
     show(&["explain", "fraud", "--card", "better.toml"]);
     show(&["compare", "fraud", "v3", "v3"]);
+    show(&["lineage", "fraud", "v3"]);
     show(&["find", "--stage", "production"]);
     show(&["policy", "show"]);
     show(&["verify", "fraud"]);

@@ -305,6 +305,7 @@ const CASES: &[Case] = &[
     Case { name: "shell-unknown", run: &["completions", "tcsh"], says: "invalid value 'tcsh'", ..LIVED },
     Case { name: "format-unknown", run: &["explain", "fraud", "--format", "html"], says: "invalid value 'html'", ..LIVED },
     Case { name: "compare-with-nothing", run: &["compare", "fraud", "v1", "v9"], says: "v9.0.0", code: 4, ..LIVED },
+    Case { name: "lineage-of-nothing", run: &["lineage", "fraud", "v9"], says: "v9.0.0", code: 4, ..LIVED },
     Case { name: "compare-unknown-model", run: &["compare", "fraud", "v1", "--with", "other"], says: "other", code: 4, ..LIVED },
     Case { name: "compare-direction-wrong", run: &["compare", "fraud", "--direction", "accuracy=up"], says: "METRIC=higher", ..LIVED },
     Case { name: "compare-significance-wrong", run: &["compare", "fraud", "--significance", "5"], says: "between 0 and 1", ..LIVED },

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::event::{Event, RollbackSafety, RolledBack};
 use crate::garbage::{Garbage, GarbageOptions, collect};
 use crate::invalid::Invalid;
+use crate::lineage::Lineage;
 use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
 use crate::policy::{Policy, PolicyChange, StageRule};
 use crate::query::{Page, Query, search};
@@ -586,6 +587,15 @@ pub trait RegistryExt: Registry {
             let subject = |found: Found| Subject { model: found.model, version: found.version };
             Ok(compare(&subject(before), &subject(after), options))
         }
+    }
+
+    /// What a version was made of, what it was derived from, and so on to the beginning, and where it is deployed.
+    fn lineage(
+        &self,
+        model: &ModelName,
+        selector: &Selector,
+    ) -> impl Future<Output = Result<Lineage, Error>> + Send {
+        async move { crate::lineage::trace(self, model, selector).await }
     }
 
     /// The present state of a model: all its versions, aliases, rules and open requests.

@@ -54,6 +54,7 @@ pub mod features;
 pub mod files;
 mod garbage;
 mod invalid;
+pub mod lineage;
 mod memory;
 pub mod mirror;
 mod name;

@@ -1,6 +1,7 @@
 //! Why this exists: what stands behind a version that never met the registry lies in several places of MLflow:
 //! its run, with MLflow 3 a logged model in between, and the file `MLmodel` among its files.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -12,12 +13,14 @@ use super::foreign::{Evidence, MlModel};
 use super::shown::ShownVersion;
 use super::{EvidenceOf, MlflowMirror, failed};
 use crate::files::Folder;
-use crate::rest::{Kind, RestError, Run};
+use crate::rest::{DatasetInput, Kind, RestError, Run};
 
 /// How many versions are looked into at once. A server has few workers.
 const AT_ONCE: usize = 8;
 /// The tag of a run that says whose it is.
 const USER: &str = "mlflow.user";
+/// The tag of a dataset that says what a run read it for.
+const CONTEXT: &str = "mlflow.data.context";
 /// The file that says what a model is, and how much of it is read.
 const MLMODEL: &str = "MLmodel";
 const MLMODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -138,18 +141,53 @@ fn runs_path<'a>(source: &'a str, run: &str) -> Option<&'a str> {
     source.strip_prefix("runs:/")?.strip_prefix(run)?.strip_prefix('/')
 }
 
+/// The data that a run was trained on, each dataset as `name@digest`: what was logged as training data, or
+/// everything if nothing was.
+fn training_data(inputs: &[DatasetInput]) -> Option<String> {
+    let is_training = |input: &&DatasetInput| {
+        let context = input.tags.iter().find(|tag| tag.key == CONTEXT);
+        context.is_some_and(|context| context.value.to_lowercase().starts_with("train"))
+    };
+    let names = |inputs: &mut dyn Iterator<Item = &DatasetInput>| -> BTreeSet<String> {
+        inputs.map(|input| format!("{}@{}", input.dataset.name, input.dataset.digest)).collect()
+    };
+    let mut data = names(&mut inputs.iter().filter(is_training));
+    if data.is_empty() {
+        data = names(&mut inputs.iter());
+    }
+    (!data.is_empty()).then(|| data.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 fn take_run(run: &Run, evidence: &mut Evidence) {
     evidence.params.extend(run.data.params.iter().map(|pair| (pair.key.clone(), pair.value.clone())));
     let numbers =
         run.data.metrics.iter().filter_map(|metric| Some((metric.key.clone(), metric.value.as_f64()?)));
     evidence.metrics.extend(numbers);
     evidence.user = run.tag(USER).map(str::to_owned);
+    evidence.data = training_data(&run.inputs.dataset_inputs);
     evidence.experiment = Some(run.info.experiment_id.clone()).filter(|id| !id.is_empty());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_run_was_trained_on_is_told_from_what_else_it_read() {
+        let read = |inputs: serde_json::Value| {
+            training_data(&serde_json::from_value::<Vec<DatasetInput>>(inputs).unwrap())
+        };
+        let input = |name: &str, context: Option<&str>| {
+            let tags: Vec<_> =
+                context.map(|c| serde_json::json!({"key": CONTEXT, "value": c})).into_iter().collect();
+            serde_json::json!({"tags": tags, "dataset": {"name": name, "digest": "d1", "source": "s"}})
+        };
+        assert_eq!(read(serde_json::json!([])), None);
+        let of = |inputs: &[serde_json::Value]| read(serde_json::Value::from(inputs.to_vec()));
+        let all = [input("test", Some("eval")), input("b", Some("training")), input("a", Some("Train"))];
+        assert_eq!(of(&all).as_deref(), Some("a@d1, b@d1"));
+        assert_eq!(of(&[input("b", None), input("a", Some("eval"))]).as_deref(), Some("a@d1, b@d1"));
+    }
 
     #[test]
     fn the_path_in_a_run_is_found() {

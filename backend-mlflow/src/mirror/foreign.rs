@@ -29,6 +29,8 @@ pub(crate) struct Evidence {
     pub(crate) metrics: BTreeMap<String, f64>,
     pub(crate) user: Option<String>,
     pub(crate) experiment: Option<String>,
+    /// The data it was trained on.
+    pub(crate) data: Option<String>,
     /// The address of the folder of its files.
     pub(crate) folder: Option<String>,
     /// What the file `MLmodel` says.
@@ -91,6 +93,7 @@ pub(crate) fn content(version: &ShownVersion, evidence: &Evidence) -> Content {
     let file = &evidence.model;
     let mut metadata = Metadata {
         framework: framework(&file.flavors).as_deref().and_then(text),
+        training_data_version: evidence.data.as_deref().and_then(text),
         experiment: evidence.experiment.as_deref().and_then(text),
         owner: evidence.by(),
         ..Metadata::default()

@@ -38,7 +38,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use artifacts::{Download, ListedFile, Multipart};
 pub(crate) use error::{Kind, RestError, Secrets};
 pub(crate) use models::{ModelVersion, RegisteredModel, VERSIONS_PAGE, next_token};
-pub(crate) use types::{Experiment, Pair, Run};
+pub(crate) use types::{DatasetInput, Experiment, Pair, Run};
 
 /// How often a request is sent at most, and how long it is waited in between, at first and at most.
 const ATTEMPTS_MAX: u32 = 5;

@@ -53,6 +53,31 @@ pub(crate) struct Run {
     pub(crate) info: RunInfo,
     #[serde(default)]
     pub(crate) data: RunData,
+    #[serde(default)]
+    pub(crate) inputs: RunInputs,
+}
+
+/// What a run says it read.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct RunInputs {
+    #[serde(default)]
+    pub(crate) dataset_inputs: Vec<DatasetInput>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct DatasetInput {
+    #[serde(default)]
+    pub(crate) tags: Vec<Pair>,
+    #[serde(default)]
+    pub(crate) dataset: Dataset,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Dataset {
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) digest: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

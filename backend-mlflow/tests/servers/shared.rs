@@ -90,6 +90,11 @@ impl World {
         let metrics = json!([{"key": "accuracy", "value": accuracy, "timestamp": 1, "step": 0}]);
         let params = json!([{"key": "max_depth", "value": "6"}]);
         self.post("runs/log-batch", json!({"run_id": run_id, "metrics": metrics, "params": params})).await;
+        let dataset =
+            json!({"name": "transactions", "digest": "2024-01", "source_type": "local", "source": "x"});
+        let training = json!([{"key": "mlflow.data.context", "value": "training"}]);
+        let datasets = json!([{"tags": training, "dataset": dataset}]);
+        self.post("runs/log-inputs", json!({"run_id": run_id, "datasets": datasets})).await;
         let source = format!("{}/model", uri.as_str().unwrap());
         let body = json!({"name": self.name(), "source": source, "run_id": run_id});
         let made = self.post("model-versions/create", body).await;
@@ -168,6 +173,10 @@ async fn strangers_are_shown(variable: &'static str) {
     let (model, one, two) = (fraud(), "v1.0.0".parse().unwrap(), "v2.0.0".parse().unwrap());
     let compared = registry.compare((&model, &one), (&model, &two), &Default::default()).await.unwrap();
     assert_eq!(compared.metrics[0].relative.map(|change| (change * 1e6).round()), Some(125_000.0));
+    let lineage = registry.lineage(&model, &Selector::PRODUCTION).await.unwrap();
+    assert_eq!(lineage.generations[0].data.as_deref(), Some("transactions@2024-01"));
+    assert!(lineage.generations[0].experiment.is_some());
+    assert_eq!(lineage.generations[0].deployment, Some(Stage::Production));
     assert!(registry.log(&fraud(), Revision::FIRST, 10).await.unwrap().is_empty(), "no history yet");
     // Nothing of ours is on the server.
     assert!(world.on.log().streams(StreamKind::Model, None, None, 10).await.unwrap().is_empty());

@@ -7,6 +7,7 @@ pub(crate) mod compare;
 pub(crate) mod drift;
 pub(crate) mod get;
 pub(crate) mod history;
+pub(crate) mod lineage;
 pub(crate) mod list;
 pub(crate) mod maintain;
 pub(crate) mod policy;
@@ -53,6 +54,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bump(bump) => bump.run(&mut session).await,
         Command::Explain(explain) => explain.run(&mut session).await,
         Command::Compare(compare) => compare.run(&mut session).await,
+        Command::Lineage(lineage) => lineage.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,
