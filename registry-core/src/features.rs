@@ -77,6 +77,12 @@ impl FeatureSchema {
         self.version.as_deref()
     }
 
+    /// The feature set, with its version after a colon where it has one, for example `card:7`.
+    pub fn versioned_set(&self) -> Option<String> {
+        let version = self.version.as_ref().map(|version| format!(":{version}")).unwrap_or_default();
+        Some(format!("{}{version}", self.set.as_ref()?))
+    }
+
     /// The features, in order.
     pub fn features(&self) -> &[Feature] {
         &self.features

@@ -11,6 +11,7 @@ use crate::compat::render::one_line;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::ext::RegistryExt as _;
+use crate::features::FeatureSchema;
 use crate::name::{ModelName, ModelVersion};
 use crate::registry::Registry;
 use crate::rejection::Rejection;
@@ -80,17 +81,13 @@ impl Origin {
     pub fn of(model: &ModelName, version: &VersionState) -> Origin {
         let content = &version.content;
         let metadata = &content.metadata;
-        let feature_set = content.features.as_ref().and_then(|features| {
-            let version = features.version().map(|version| format!(":{version}")).unwrap_or_default();
-            Some(format!("{}{version}", features.set()?))
-        });
         let deployed =
             version.deleted.is_none() && matches!(version.stage, Stage::Staging | Stage::Production);
         Origin {
             model: ModelVersion { model: model.clone(), version: version.version.clone() },
             digest: version.digest,
             data: metadata.training_data_version.as_ref().map(ToString::to_string),
-            feature_set,
+            feature_set: content.features.as_ref().and_then(FeatureSchema::versioned_set),
             feature_engineering: metadata.feature_engineering_version.as_ref().map(ToString::to_string),
             experiment: metadata.experiment.as_ref().map(ToString::to_string),
             parent: metadata.parent_model.clone(),
@@ -179,7 +176,7 @@ mod tests {
     use crate::command::By;
     use crate::content::Content;
     use crate::ext::{PromoteOptions, Registration};
-    use crate::features::{Feature, FeatureSchema};
+    use crate::features::Feature;
     use crate::memory::in_memory;
     use crate::version::Version;
 

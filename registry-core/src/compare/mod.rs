@@ -458,11 +458,7 @@ fn environment(before: &Content, after: &Content) -> Vec<ValueChange> {
 
 fn lineage(before: &Content, after: &Content) -> Vec<ValueChange> {
     let (old, new) = (&before.metadata, &after.metadata);
-    let set = |content: &Content| {
-        let features = content.features.as_ref()?;
-        let version = features.version().map(|version| format!(":{version}")).unwrap_or_default();
-        Some(Value::from(format!("{}{version}", features.set()?)))
-    };
+    let set = |content: &Content| content.features.as_ref()?.versioned_set().map(Value::from);
     value_changes([
         ("training data", text(old.training_data_version.as_ref()), text(new.training_data_version.as_ref())),
         ("training data size", text(old.training_data_size.as_ref()), text(new.training_data_size.as_ref())),
