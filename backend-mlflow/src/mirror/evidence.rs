@@ -145,8 +145,7 @@ fn runs_path<'a>(source: &'a str, run: &str) -> Option<&'a str> {
 /// everything if nothing was.
 fn training_data(inputs: &[DatasetInput]) -> Option<String> {
     let is_training = |input: &&DatasetInput| {
-        let context = input.tags.iter().find(|tag| tag.key == CONTEXT);
-        context.is_some_and(|context| context.value.to_lowercase().starts_with("train"))
+        input.tag(CONTEXT).is_some_and(|context| context.to_lowercase().starts_with("train"))
     };
     let names = |inputs: &mut dyn Iterator<Item = &DatasetInput>| -> BTreeSet<String> {
         inputs.map(|input| format!("{}@{}", input.dataset.name, input.dataset.digest)).collect()

@@ -67,9 +67,15 @@ pub(crate) struct RunInputs {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct DatasetInput {
     #[serde(default)]
-    pub(crate) tags: Vec<Pair>,
+    tags: Vec<Pair>,
     #[serde(default)]
     pub(crate) dataset: Dataset,
+}
+
+impl DatasetInput {
+    pub(crate) fn tag(&self, key: &str) -> Option<&str> {
+        value(&self.tags, key)
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
