@@ -24,6 +24,8 @@ mod documents {
     mod contributing {}
     #[doc = include_str!("../../docs/consistency.md")]
     mod consistency {}
+    #[doc = include_str!("../../docs/lineage.md")]
+    mod lineage {}
     #[doc = include_str!("../../docs/log-format.md")]
     mod log_format {}
     #[doc = include_str!("../../docs/mlflow.md")]

@@ -133,7 +133,8 @@ commands! {
     "bump", "Register a version whose number follows by a bump", Bump, register::BumpCommand, register::BumpCommand::augment_args;
     "explain", "Say which bump a card would need, and why; nothing is written", Explain, register::Explain, register::Explain::augment_args;
     "compare", "Compare versions: numbers, what callers notice, features, parameters, origin", Compare, compare::Compare, compare::Compare::augment_args;
-    "lineage", "Show what a version was made of, what it was derived from, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
+    "lineage", "Show what a version was made of, what it was made out of, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
+    "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
     "promote", "Move a version to another stage, or ask for approval where it is demanded", Promote, stage::Promote, stage::Promote::augment_args;
     "approve", "Agree to a promotion that waits", Approve, approval::Approve, approval::Approve::augment_args;
     "reject", "Object to a promotion that waits", Reject, approval::Reject, approval::Reject::augment_args;

@@ -4,6 +4,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use registry_core::lineage::{Derivation, Link};
 use registry_core::{Invalid, Key, Metric, Tags};
 
 use crate::failure::Failure;
@@ -68,6 +69,76 @@ impl std::str::FromStr for MetricArg {
             Invalid::new("metric", text, format!("`{}` is not a number", crate::output::one_line(value)))
         })?;
         Ok(MetricArg { name: name.parse()?, metric: Metric::new(number)? })
+    }
+}
+
+/// `KIND:NAME` or `KIND:NAME:VERSION`, the version after the last colon.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InputArg(pub(crate) Link);
+
+impl std::str::FromStr for InputArg {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong = |problem: &str| Invalid::new("input", text, problem);
+        let (kind, name) = text.split_once(':').ok_or_else(|| {
+            wrong("expected `KIND:NAME` or `KIND:NAME:VERSION`, for example `data:transactions:v7`")
+        })?;
+        let kind = serde_json::from_value(kind.replace('-', "_").into()).map_err(|_| {
+            wrong("expected one of data, feature-set, feature-engineering, code, experiment before the first colon")
+        })?;
+        // What follows `://` is a place, not a version.
+        let (id, version) = match name.rsplit_once(':') {
+            Some((id, version)) if !version.starts_with("//") => (id, Some(version.parse()?)),
+            _ => (name, None),
+        };
+        let (digest, attributes) = (None, Default::default());
+        Ok(InputArg(Link::Input { kind, id: id.parse()?, version, digest, attributes }))
+    }
+}
+
+/// `MODEL@VERSION` or `MODEL@VERSION=HOW`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DerivationArg(pub(crate) Link);
+
+impl std::str::FromStr for DerivationArg {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (model, how) = match text.rsplit_once('=') {
+            None => (text, Derivation::default()),
+            Some((model, how)) => {
+                let how = serde_json::from_value(how.replace('-', "_").into()).map_err(|_| {
+                    let problem = "expected derived, fine-tuned, distilled, quantised or merged after `=`";
+                    Invalid::new("derivation", text, problem)
+                })?;
+                (model, how)
+            }
+        };
+        Ok(DerivationArg(Link::DerivedFrom { model: model.parse()?, how }))
+    }
+}
+
+/// `NAME` or `NAME=JSON`, where the JSON is an object of what was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EvaluationArg(pub(crate) Link);
+
+impl std::str::FromStr for EvaluationArg {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (id, attributes) = match text.split_once('=') {
+            None => (text, Default::default()),
+            Some((id, json)) => {
+                let attributes = serde_json::from_str(json).map_err(|error| {
+                    let problem =
+                        format!("expected a JSON object after `=`, such as {{\"auc\":0.92}}: {error}");
+                    Invalid::new("evaluation", text, problem)
+                })?;
+                (id, attributes)
+            }
+        };
+        Ok(EvaluationArg(Link::Evaluation { id: id.parse()?, attributes }))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use registry_core::event::{ClosedCause, StageCause, StageChanged, VersionRegistered};
+use registry_core::lineage::Link;
 use registry_core::state::Stamp;
 use registry_core::{
     ApprovalRule, Event, Finite, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Timestamp, Version,
@@ -224,6 +225,7 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             if amended.deployment != registry_core::Deployment::default() {
                 parts.push("deployment figures".to_owned());
             }
+            parts.extend(amended.links.iter().map(link));
             format!("amended {}: {}", amended.version, parts.join("; "))
         }
         Event::PolicyChanged { change } => policy_change(change),
@@ -237,6 +239,19 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             format!("in {}{who}{when}: {}", adopted.system, sentence(&adopted.change, requests))
         }
         other => other.kind().replace('_', " "),
+    }
+}
+
+/// One fact of where a version comes from.
+pub(crate) fn link(link: &Link) -> String {
+    match link {
+        Link::Input { kind, id, version, .. } => {
+            let version = version.as_ref().map(|version| format!(":{version}")).unwrap_or_default();
+            one_line(&format!("made with {}:{id}{version}", kind.as_str()))
+        }
+        Link::DerivedFrom { model, how } => format!("{} from {model}", how.as_str()),
+        Link::Evaluation { id, .. } => one_line(&format!("evaluated by {id}")),
+        _ => "a link".to_owned(),
     }
 }
 

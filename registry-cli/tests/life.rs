@@ -54,62 +54,41 @@ fn with_files(world: World) -> World {
 
 #[test]
 fn the_whole_life_of_a_model() {
-    whole_life(&begun());
+    whole_life(World::new());
 }
 
 /// Word for word the same story as on SQLite.
 #[test]
 fn the_whole_life_of_a_model_in_a_folder_of_objects() {
-    let world = World::new();
-    let url = format!("file://{}", world.registry().display());
-    whole_life(&with_files(world.at(url)));
+    whole_life(World::in_a_folder_of_objects());
 }
 
-/// The same in a bucket of the S3 server that `cargo xtask test` starts.
 #[cfg(feature = "servers")]
 #[test]
 fn the_whole_life_of_a_model_in_a_bucket() {
-    let endpoint = std::env::var("REGISTRY_TEST_S3").unwrap();
-    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint} is not on this machine");
-    let world = World::new();
-    let url = format!(
-        "s3://registry-test/cli-{}-{}?endpoint={endpoint}&allow_http=true&region=us-east-1\
-         &access_key_id=made-up-key&secret_access_key=made-up-secret",
-        std::process::id(),
-        std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos(),
-    );
-    whole_life(&with_files(world.at(url)));
-}
-
-/// The same on the MLflow servers that `cargo xtask test` starts, where others may see it.
-#[cfg(feature = "servers")]
-fn whole_life_on(variable: &str) {
-    let address = std::env::var(variable).unwrap();
-    assert!(address.starts_with("http://127.0.0.1:"), "{address} is not on this machine");
-    let name = format!("cli-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos());
-    let url = format!("mlflow+{address}?registry={name}&prefix={name}-");
-    whole_life(&with_files(World::new().at(url)));
+    whole_life(World::in_a_bucket());
 }
 
 #[cfg(feature = "servers")]
 #[test]
 fn the_whole_life_of_a_model_on_mlflow_3_on_sqlite() {
-    whole_life_on("REGISTRY_TEST_MLFLOW_3");
+    whole_life(World::on_mlflow("REGISTRY_TEST_MLFLOW_3"));
 }
 
 #[cfg(feature = "servers")]
 #[test]
 fn the_whole_life_of_a_model_on_mlflow_2_on_sqlite() {
-    whole_life_on("REGISTRY_TEST_MLFLOW_2");
+    whole_life(World::on_mlflow("REGISTRY_TEST_MLFLOW_2"));
 }
 
 #[cfg(feature = "servers")]
 #[test]
 fn the_whole_life_of_a_model_on_mlflow_3_on_postgresql() {
-    whole_life_on("REGISTRY_TEST_MLFLOW_PG");
+    whole_life(World::on_mlflow("REGISTRY_TEST_MLFLOW_PG"));
 }
 
-fn whole_life(world: &World) {
+fn whole_life(world: World) {
+    let world = with_files(world);
     let mut story = String::new();
     let mut tell = |arguments: &[&str]| {
         story.push_str(&world.seen(arguments));

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::lineage::Link;
 use crate::mirror::Adoption;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::PolicyChange;
@@ -238,7 +239,7 @@ pub enum Command {
         /// The new description; none removes it.
         description: Option<Text>,
     },
-    /// Add or correct metadata, metrics and deployment figures of a version.
+    /// Add or correct metadata, metrics and deployment figures of a version, and add links.
     Amend {
         /// The version.
         version: Version,
@@ -248,6 +249,9 @@ pub enum Command {
         metrics: BTreeMap<Key, Metric>,
         /// Deployment figures to add or replace.
         deployment: Box<Deployment>,
+        /// What it was made with or out of, and evaluations, to add.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        links: Vec<Link>,
     },
     /// Change a rule of the model, or in the stream `registry` of all models.
     ChangePolicy {

@@ -21,6 +21,7 @@ use crate::compat::Interface;
 use crate::digest::Digest;
 use crate::features::FeatureSchema;
 use crate::invalid::Invalid;
+use crate::lineage::Link;
 use crate::name::{Actor, ArtifactPath, Key, ModelVersion, Text};
 use crate::signature::Signature;
 
@@ -404,6 +405,9 @@ pub struct Content {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
+    /// What it was made with and out of beyond what the metadata say, and its evaluations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
 }
 
 impl Content {
@@ -474,6 +478,11 @@ impl Content {
         self.metrics.extend(amended.metrics.iter().map(|(name, metric)| (name.clone(), metric.clone())));
         let (old, new) = (&mut self.deployment, &amended.deployment);
         replace_set!(old, new, latency_p50_ms, latency_p95_ms, size_bytes, cpu_cores, memory_bytes);
+        for link in &amended.links {
+            if !self.links.contains(link) {
+                self.links.push(link.clone());
+            }
+        }
     }
 
     /// The names of the parts in which `self` and `other` differ.
@@ -488,6 +497,7 @@ impl Content {
             ("deployment", self.deployment != other.deployment),
             ("tags", self.tags != other.tags),
             ("description", self.description != other.description),
+            ("links", self.links != other.links),
         ];
         parts.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }

@@ -19,7 +19,6 @@
 //! that read is the guarantee that nobody ever sees a state that another process had already
 //! changed when the question was asked. See [`crate::checkpoint`] for cold starts.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,30 +26,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::{join, try_join};
 use lru::LruCache;
 
 use crate::checkpoint;
 use crate::codec::{DecodeError, decode, encode};
 use crate::command::{Command, Request};
-use crate::decide::{Context, Halt, decide};
+use crate::decide::Evidence;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::event::{Commit, Event, FORMAT};
+use crate::evidence::decided;
 use crate::name::RequestId;
 use crate::policy::Policy;
 use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
 use crate::rejection::Rejection;
-use crate::state::{Head, ModelState, VersionState};
+use crate::state::{Head, ModelState};
 use crate::storage::{
-    Append, ArtifactStore, Blob, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind,
-    StoredRecord, verified,
+    Append, ArtifactStore, CheckpointKind, CommitLog, Record, StorageError, StorageErrorKind, StoredRecord,
 };
 use crate::stream::{Revision, Stream, StreamKind, Term};
 use crate::terms::terms;
 use crate::time::{Clock, IdSource, SystemClock, SystemIds, Timestamp};
-use crate::version::Version;
 
 /// How many commits are read at once.
 const PAGE: usize = 512;
@@ -308,38 +305,6 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         Ok(())
     }
 
-    /// Decides, verifying bytes as the rules ask for it.
-    async fn decide(
-        &self,
-        request: &Request,
-        state: &ModelState,
-        now: Timestamp,
-        registry: &Policy,
-        bytes: &mut BTreeMap<Version, Result<(), String>>,
-    ) -> Result<Vec<Event>, Error> {
-        loop {
-            let context = Context {
-                stream: &request.stream,
-                now,
-                actor: &request.by.actor,
-                reason: request.by.reason.as_ref(),
-                registry,
-                bytes,
-            };
-            match decide(state, &request.command, &context) {
-                Ok(events) => return Ok(events),
-                Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
-                Err(Halt::NeedsBytes(version)) => {
-                    let result = match state.version(&version) {
-                        Some(found) => verify_bytes(&*self.artifacts, found).await?,
-                        None => Err("is not registered".to_owned()),
-                    };
-                    bytes.insert(version, result);
-                }
-            }
-        }
-    }
-
     /// The blobs that a command relies on must be there before it is decided.
     async fn check_blobs(&self, request: &Request, state: &ModelState) -> Result<(), Error> {
         match &request.command {
@@ -430,37 +395,6 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     }
 }
 
-/// Reads all bytes of a version. The inner result says what is wrong with them.
-pub(crate) async fn verify_bytes(
-    artifacts: &(impl ArtifactStore + ?Sized),
-    version: &VersionState,
-) -> Result<Result<(), String>, Error> {
-    for file in &version.content.artifacts {
-        let blob = Blob { digest: file.digest, size: file.size };
-        let problem = match artifacts.read(&file.digest, None).await {
-            Ok(stream) => {
-                let mut stream = verified(blob, stream);
-                loop {
-                    match stream.next().await {
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => break Some(error),
-                        None => break None,
-                    }
-                }
-            }
-            Err(error) => Some(error),
-        };
-        match problem {
-            None => {}
-            Some(error) if matches!(error.kind, StorageErrorKind::Corrupt | StorageErrorKind::Missing) => {
-                return Ok(Err(format!("{}: {error}", file.path)));
-            }
-            Some(error) => return Err(error.into()),
-        }
-    }
-    Ok(Ok(()))
-}
-
 fn taken() -> StorageError {
     StorageError::new(StorageErrorKind::Unknown, "the slot is said to be taken, and the log cannot be read")
 }
@@ -510,7 +444,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
         let slot = self.slot(stream);
         let _turn = slot.writer.lock().await;
 
-        let mut bytes = BTreeMap::new();
+        let mut evidence = Evidence::default();
         let mut blobs_checked = false;
         let mut in_doubt: Option<InDoubt> = None;
         let mut attempted: Vec<Digest> = Vec::new();
@@ -576,7 +510,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                         blobs_checked = true;
                     }
                     let now = commit_time(self.clock.now(), state.head.as_ref())?;
-                    let events = self.decide(&request, &state, now, &registry, &mut bytes).await?;
+                    let events = decided(self, &request, &state, now, &registry, &mut evidence).await?;
                     if events.is_empty() {
                         return Ok(Receipt { request_id: id, outcome: Outcome::Unchanged, state });
                     }

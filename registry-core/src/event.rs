@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::compat::{Comparison, Finding};
 use crate::content::{Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::lineage::Link;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
 use crate::stage::Stage;
@@ -170,7 +171,7 @@ pub enum Event {
         /// The new description; none removes it.
         description: Option<Text>,
     },
-    /// Metadata, metrics or deployment figures of a version were added or corrected.
+    /// Metadata, metrics, deployment figures or links of a version were added, the former also corrected.
     Amended(Box<Amended>),
     /// A rule changed.
     PolicyChanged {
@@ -398,6 +399,9 @@ pub struct Amended {
     /// Deployment figures to add or replace.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deployment: Deployment,
+    /// What it was made with or out of, and evaluations: added to what is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

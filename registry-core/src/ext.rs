@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::event::{Event, RollbackSafety, RolledBack};
 use crate::garbage::{Garbage, GarbageOptions, collect};
 use crate::invalid::Invalid;
-use crate::lineage::Lineage;
+use crate::lineage::{self, Graph, Impact, Lineage, Link, NodeName};
 use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
 use crate::policy::{Policy, PolicyChange, StageRule};
 use crate::query::{Page, Query, search};
@@ -62,6 +62,19 @@ impl Registration {
     pub fn new(version: impl Into<VersionChoice>, content: Content) -> Self {
         Registration { version: version.into(), content, stage: Stage::Development }
     }
+}
+
+/// What is added to the record of a version, or corrected in it. What is not set stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Amendment {
+    /// Metadata to add or replace.
+    pub metadata: Metadata,
+    /// Metrics to add or replace.
+    pub metrics: BTreeMap<Key, Metric>,
+    /// Deployment figures to add or replace.
+    pub deployment: Deployment,
+    /// What it was made with or out of, and evaluations, to add. What is there stays.
+    pub links: Vec<Link>,
 }
 
 /// What became of a registration.
@@ -501,21 +514,21 @@ pub trait RegistryExt: Registry {
         self.execute(request(model, by, Command::Describe { version: version.cloned(), description }))
     }
 
-    /// Adds or corrects metadata, metrics and deployment figures of a version.
+    /// Adds or corrects metadata, metrics and deployment figures of a version, and adds to where it comes from.
     fn amend(
         &self,
         by: &By,
         model: &ModelName,
         version: &Version,
-        metadata: Metadata,
-        metrics: BTreeMap<Key, Metric>,
-        deployment: Deployment,
+        amendment: Amendment,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let Amendment { metadata, metrics, deployment, links } = amendment;
         let command = Command::Amend {
             version: version.clone(),
             metadata: Box::new(metadata),
             metrics,
             deployment: Box::new(deployment),
+            links,
         };
         self.execute(request(model, by, command))
     }
@@ -589,13 +602,32 @@ pub trait RegistryExt: Registry {
         }
     }
 
-    /// What a version was made of, what it was derived from, and so on to the beginning, and where it is deployed.
+    /// What a version was made of, what that was made out of and so on to the beginning, what was made out of it, and
+    /// where it is deployed: now, or as of an instant.
     fn lineage(
         &self,
         model: &ModelName,
         selector: &Selector,
+        as_of: Option<Timestamp>,
     ) -> impl Future<Output = Result<Lineage, Error>> + Send {
-        async move { crate::lineage::trace(self, model, selector).await }
+        async move { lineage::lineage(self, model, selector, as_of).await }
+    }
+
+    /// Which versions of all models something has an influence on, directly or through what was made out of what: a
+    /// feature, a feature set, data, code, an experiment or a version. Now, or as of an instant.
+    ///
+    /// Models are found by their terms; what has to do with the thing is read, and nothing else.
+    fn impact(
+        &self,
+        of: &NodeName,
+        as_of: Option<Timestamp>,
+    ) -> impl Future<Output = Result<Impact, Error>> + Send {
+        async move { lineage::impact(self, of, as_of).await }
+    }
+
+    /// The lineage of everything, for those who have many questions: it reads every model.
+    fn lineage_of_all(&self, as_of: Option<Timestamp>) -> impl Future<Output = Result<Graph, Error>> + Send {
+        async move { lineage::whole(self, as_of).await }
     }
 
     /// The present state of a model: all its versions, aliases, rules and open requests.

@@ -49,6 +49,7 @@ mod digest;
 mod engine;
 mod error;
 pub mod event;
+mod evidence;
 mod ext;
 pub mod features;
 pub mod files;
@@ -87,7 +88,8 @@ pub use engine::{Engine, RECORD_BYTES_MAX};
 pub use error::Error;
 pub use event::{Commit, Event};
 pub use ext::{
-    Found, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback, Scope, Upload,
+    Amendment, Found, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback, Scope,
+    Upload,
 };
 pub use features::FeatureSchema;
 pub use garbage::{Garbage, GarbageOptions};

@@ -25,9 +25,10 @@ use serde::Serialize;
 
 use crate::command::{By, Command, Request};
 use crate::content::{Content, Manifest, Metadata, Metric, Tags};
-use crate::decide::{Context, Halt, decide};
-use crate::engine::{RECORD_BYTES_MAX, verify_bytes};
+use crate::decide::{Context, Evidence, Halt, decide};
+use crate::engine::RECORD_BYTES_MAX;
 use crate::error::Error;
+use crate::evidence::decided;
 use crate::invalid::Invalid;
 use crate::name::{Actor, AliasName, Key, ModelName, RequestId, Text};
 use crate::policy::Policy;
@@ -258,7 +259,7 @@ pub struct Mirrored<R: ?Sized, M: ?Sized> {
     registry: Arc<R>,
 }
 
-impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
+impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Mirrored<R, M> {
     /// The registry, sharing its models.
     pub fn new(registry: Arc<R>, mirror: Arc<M>) -> Self {
         Mirrored { mirror, registry }
@@ -308,13 +309,13 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
             actor: self.mirror.system(),
             reason: None,
             registry: &Policy::default(),
-            bytes: &BTreeMap::new(),
+            evidence: &Evidence::default(),
         };
         match decide(state, &command, &context) {
             Ok(events) => Ok(Arc::new(state.overlaid(&events, now, self.mirror.system()))),
             Err(Halt::Rejected(rejection)) => Err(rejection.into()),
-            // Adopting asks for no bytes.
-            Err(Halt::NeedsBytes(_)) => Ok(Arc::clone(state)),
+            // Adopting asks for nothing.
+            Err(Halt::NeedsBytes(_) | Halt::NeedsParents(_)) => Ok(Arc::clone(state)),
         }
     }
 
@@ -404,37 +405,16 @@ impl<R: Registry + ?Sized, M: Mirror + ?Sized> Mirrored<R, M> {
     /// What a request would do, on a state that is not in the log as it is.
     async fn rehearse(&self, request: &Request, state: Arc<ModelState>) -> Result<Receipt, Error> {
         let registry = self.registry.state(&Stream::Registry, &Need::Whole).await?;
-        let mut bytes = BTreeMap::new();
         let head = state.head.map_or(Timestamp::EPOCH, |head| head.time);
+        let now = self.registry.clock().now().max(head);
         let id: RequestId = match &request.by.request_id {
             Some(id) => id.clone(),
             None => "rehearsal".parse()?,
         };
-        loop {
-            let context = Context {
-                stream: &request.stream,
-                now: self.registry.clock().now().max(head),
-                actor: &request.by.actor,
-                reason: request.by.reason.as_ref(),
-                registry: &registry.policy,
-                bytes: &bytes,
-            };
-            match decide(&state, &request.command, &context) {
-                Ok(events) => {
-                    let outcome =
-                        if events.is_empty() { Outcome::Unchanged } else { Outcome::Rehearsed(events) };
-                    return Ok(Receipt { request_id: id, outcome, state });
-                }
-                Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
-                Err(Halt::NeedsBytes(version)) => {
-                    let result = match state.version(&version) {
-                        Some(found) => verify_bytes(self.registry.artifacts(), found).await?,
-                        None => Err("is not registered".to_owned()),
-                    };
-                    bytes.insert(version, result);
-                }
-            }
-        }
+        let mut evidence = Evidence::default();
+        let events = decided(self, request, &state, now, &registry.policy, &mut evidence).await?;
+        let outcome = if events.is_empty() { Outcome::Unchanged } else { Outcome::Rehearsed(events) };
+        Ok(Receipt { request_id: id, outcome, state })
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::compat::Finding;
 use crate::digest::Digest;
 use crate::invalid::Invalid;
-use crate::name::{Actor, AliasName, ArtifactPath, ModelName, RequestId};
+use crate::name::{Actor, AliasName, ArtifactPath, ModelName, ModelVersion, RequestId};
 use crate::stage::Stage;
 use crate::stream::Revision;
 use crate::time::Timestamp;
@@ -45,6 +45,15 @@ pub enum Rejection {
     AliasNotFound {
         /// The alias.
         alias: AliasName,
+    },
+    /// A version would have been made out of itself.
+    #[error("{version} cannot have been made out of {}{}", .through.first().unwrap_or(.version), circle(.version, .through))]
+    LineageCircle {
+        /// The version.
+        version: ModelVersion,
+        /// The version that it is said to be made out of, the one that that one was made out of, and so on up to the
+        /// one that was made out of the version. Empty: it is said to be made out of itself.
+        through: Vec<ModelVersion>,
     },
     /// Nothing is in production.
     #[error("nothing is in production")]
@@ -352,6 +361,7 @@ impl Rejection {
             | R::RevisionMismatch { .. }
             | R::StaleAdoption { .. }
             | R::RequestIdReused { .. }
+            | R::LineageCircle { .. }
             | R::WrongStage { .. } => RejectionKind::Conflict,
             _ => RejectionKind::Forbidden,
         }
@@ -362,6 +372,21 @@ fn known(versions: &[Version]) -> String {
     match versions {
         [] => String::new(),
         some => format!("; there are {}", join(some)),
+    }
+}
+
+/// How what something is said to be made out of was itself made out of it.
+fn circle(version: &ModelVersion, through: &[ModelVersion]) -> String {
+    match through {
+        [] => String::new(),
+        [first, rest @ ..] => {
+            let mut text = format!("; {first} was made out of ");
+            for between in rest {
+                text.push_str(&format!("{between}, and that out of "));
+            }
+            text.push_str(&version.to_string());
+            text
+        }
     }
 }
 

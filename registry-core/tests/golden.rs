@@ -21,6 +21,7 @@ use registry_core::event::{
     Adopted, Amended, ClosedCause, Decision, FORMAT, FilesFound, Numbering, PromotionRequested,
     RollbackSafety, RolledBack, StageCause, StageChanged, VersionRegistered,
 };
+use registry_core::lineage::{Derivation, InputKind, Link};
 use registry_core::{
     ApprovalRule, Artifact, Bump, Commit, Content, Deployment, Digest, Direction, EnvironmentFile, Event,
     Finite, Manifest, Metadata, Metric, PolicyChange, Revision, Stage, StageRule, Stream, Transitions,
@@ -81,7 +82,23 @@ fn content() -> Content {
         deployment: deployment(),
         tags: [("team".parse().unwrap(), "fraud".to_owned())].into(),
         description: Some("Finds fraud.".parse().unwrap()),
+        links: Vec::new(),
     }
+}
+
+fn links() -> Vec<Link> {
+    let attributes = [("rows".to_owned(), serde_json::json!(5_000))].into();
+    vec![
+        Link::Input {
+            kind: InputKind::Data,
+            id: "transactions".parse().unwrap(),
+            version: Some("2024-01".parse().unwrap()),
+            digest: Some(Digest::of(b"rows")),
+            attributes,
+        },
+        Link::DerivedFrom { model: "fraud base@v0.9.0".parse().unwrap(), how: Derivation::FineTuned },
+        Link::Evaluation { id: "holdout".parse().unwrap(), attributes: Default::default() },
+    ]
 }
 
 fn metadata() -> Metadata {
@@ -202,6 +219,10 @@ fn records() -> BTreeMap<&'static str, Commit> {
     let one: Vec<(&'static str, Event)> = vec![
         ("version_registered", registered(content(), numbering)),
         ("version_registered.bare", registered(Content::default(), Numbering::default())),
+        (
+            "version_registered.links",
+            registered(Content { links: links(), ..Content::default() }, Numbering::default()),
+        ),
         (
             "stage_changed.promotion",
             moved(
@@ -327,6 +348,17 @@ fn records() -> BTreeMap<&'static str, Commit> {
                 metadata: metadata(),
                 metrics: metrics(),
                 deployment: deployment(),
+                links: Vec::new(),
+            })),
+        ),
+        (
+            "amended.links",
+            Event::Amended(Box::new(Amended {
+                version: version(),
+                metadata: Metadata::default(),
+                metrics: Default::default(),
+                deployment: Deployment::default(),
+                links: links(),
             })),
         ),
         (

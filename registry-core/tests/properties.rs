@@ -17,11 +17,11 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use registry_core::event::StageCause;
 use registry_core::{
-    Actor, AliasName, ApprovalRule, Artifact, By, Command, Content, Deployment, Digest, Engine, Error, Event,
-    IdSource, Key, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric, ModelName,
-    ModelState, Need, Outcome, Policy, PolicyChange, Query, Recorded, Registration, Registry, RegistryExt,
-    Rejection, Request, Revision, Selector, Stage, StageRule, Stream, Tags, Timestamp, Transitions, Upload,
-    Version, VersionChoice, storage::ArtifactStore as _,
+    Actor, AliasName, Amendment, ApprovalRule, Artifact, By, Command, Content, Deployment, Digest, Engine,
+    Error, Event, IdSource, Key, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric,
+    ModelName, ModelState, Need, Outcome, Policy, PolicyChange, Query, Recorded, Registration, Registry,
+    RegistryExt, Rejection, Request, Revision, Selector, Stage, StageRule, Stream, Tags, Timestamp,
+    Transitions, Upload, Version, VersionChoice, storage::ArtifactStore as _,
 };
 
 const VERSIONS: [&str; 10] =
@@ -202,6 +202,7 @@ fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl St
             metadata: Box::new(Metadata::default()),
             metrics: [(key, Metric::new(value).unwrap())].into(),
             deployment: Box::new(Deployment::default()),
+            links: Vec::new(),
         }),
     ];
     prop_oneof![
@@ -1002,7 +1003,7 @@ mod find {
             if let Some(owner) = made.new_owner.map(actor) {
                 let metadata = Metadata { owner: Some(owner), ..Metadata::default() };
                 registry
-                    .amend(&by, &model, &version, metadata, BTreeMap::new(), Deployment::default())
+                    .amend(&by, &model, &version, Amendment { metadata, ..Amendment::default() })
                     .await
                     .unwrap();
             }

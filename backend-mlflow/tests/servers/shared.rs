@@ -173,10 +173,13 @@ async fn strangers_are_shown(variable: &'static str) {
     let (model, one, two) = (fraud(), "v1.0.0".parse().unwrap(), "v2.0.0".parse().unwrap());
     let compared = registry.compare((&model, &one), (&model, &two), &Default::default()).await.unwrap();
     assert_eq!(compared.metrics[0].relative.map(|change| (change * 1e6).round()), Some(125_000.0));
-    let lineage = registry.lineage(&model, &Selector::PRODUCTION).await.unwrap();
-    assert_eq!(lineage.generations[0].data.as_deref(), Some("transactions@2024-01"));
-    assert!(lineage.generations[0].experiment.is_some());
-    assert_eq!(lineage.generations[0].deployment, Some(Stage::Production));
+    let lineage = registry.lineage(&model, &Selector::PRODUCTION, None).await.unwrap();
+    let sources = |kind| lineage.sources(kind).map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(sources(NodeKind::Data), ["data:transactions@2024-01"]);
+    assert_eq!(sources(NodeKind::Experiment).len(), 1);
+    assert!(lineage.to_text().contains("deployment:production"));
+    let impact = registry.impact(&"data:transactions@2024-01".parse().unwrap(), None).await.unwrap();
+    assert_eq!(impact.affected().len(), 1, "{}", impact.to_text());
     assert!(registry.log(&fraud(), Revision::FIRST, 10).await.unwrap().is_empty(), "no history yet");
     // Nothing of ours is on the server.
     assert!(world.on.log().streams(StreamKind::Model, None, None, 10).await.unwrap().is_empty());
@@ -419,7 +422,8 @@ async fn odd_versions_of_others_hide_nothing(variable: &'static str) {
     let experiment = Some("churn-2024".parse().unwrap());
     let metadata = registry_core::Metadata { experiment, ..Default::default() };
     let deployment = Default::default();
-    registry.amend(&alice(), &fraud(), &v("2.0.0"), metadata, Default::default(), deployment).await.unwrap();
+    let amendment = Amendment { metadata, deployment, ..Amendment::default() };
+    registry.amend(&alice(), &fraud(), &v("2.0.0"), amendment).await.unwrap();
     let mut reserved = registry_core::Metadata::default();
     reserved.extra.insert("mlflow.version".to_owned(), 1.into());
     let content = Content { metadata: reserved, ..Content::default() };

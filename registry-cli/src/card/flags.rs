@@ -8,7 +8,7 @@ use registry_core::{Actor, Content, Finite, Invalid, ModelName, Text};
 
 use super::{parent, read_environment, read_features, read_signature, units};
 use crate::failure::Failure;
-use crate::input::{MetricArg, Pair, TagArg, tags};
+use crate::input::{DerivationArg, EvaluationArg, InputArg, MetricArg, Pair, TagArg, tags};
 
 /// What may be said of a version, then or later.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,6 +50,15 @@ pub(crate) struct Statements {
     /// The version that this one was derived from: v3.0.0, or other-model@v3.0.0
     #[arg(long, value_name = "VERSION")]
     pub(crate) parent: Option<String>,
+    /// What else it was made with: data:transactions:v7, code:train.py:4f2a, feature-set:card:7, …, repeatable
+    #[arg(long, value_name = "KIND:NAME[:VERSION]")]
+    pub(crate) made_with: Vec<InputArg>,
+    /// A version it was made out of, and how: base@v1.0.0=fine-tuned, =distilled, =quantised or =merged, repeatable
+    #[arg(long, value_name = "MODEL@VERSION=HOW")]
+    pub(crate) made_out_of: Vec<DerivationArg>,
+    /// An evaluation of it, and what it found, repeatable: holdout-2024-01, or holdout-2024-01={"auc":0.92}
+    #[arg(long, value_name = "NAME[=JSON]")]
+    pub(crate) evaluation: Vec<EvaluationArg>,
     /// The day the model was trained
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(crate) training_date: Option<jiff::civil::Date>,
@@ -118,6 +127,9 @@ impl Statements {
         metadata.extra.extend(pairs(&self.extra));
         let metrics = self.metric.iter().map(|given| (given.name.clone(), given.metric.clone()));
         content.metrics.extend(metrics);
+        content.links.extend(self.made_with.iter().map(|given| given.0.clone()));
+        content.links.extend(self.made_out_of.iter().map(|given| given.0.clone()));
+        content.links.extend(self.evaluation.iter().map(|given| given.0.clone()));
         let deployment = &mut content.deployment;
         set_finite(&mut deployment.latency_p50_ms, self.latency_p50)?;
         set_finite(&mut deployment.latency_p95_ms, self.latency_p95)?;

@@ -30,6 +30,11 @@
 //! [signature]
 //! inputs = { amount = "double", merchant_id = "long" }
 //! outputs = { fraud_probability = "double" }
+//!
+//! [[links]]                           # what it was made with or out of beyond the metadata, and evaluations
+//! link = "derived_from"
+//! model = "base@v1.0.0"
+//! how = "fine_tuned"
 //! ```
 //!
 //! Whatever has no key of its own goes below `extra`. Other unknown keys are refused, with the nearest
@@ -74,6 +79,7 @@ const TOP_KEYS: &[&str] = &[
     "signature",
     "environment",
     "requirements",
+    "links",
 ];
 
 /// Keys that stand at the top or in `[metadata]`.
@@ -240,6 +246,11 @@ impl Reader<'_> {
                     }
                 }
                 "requirements" => self.requirements(at)?,
+                "links" => {
+                    for at in at.list()? {
+                        self.card.content.links.push(at.structured()?);
+                    }
+                }
                 _ => {
                     if !self.flat(key, at)? {
                         return Err(unknown(at, key, &[TOP_KEYS, FLAT_KEYS, METRIC_KEYS, FIGURE_KEYS]).into());

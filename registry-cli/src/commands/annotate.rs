@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use registry_core::{AliasName, Invalid, Key, ModelName, RegistryExt as _, Tags, Text, Timestamp, Version};
+use registry_core::{
+    AliasName, Amendment, Invalid, Key, ModelName, RegistryExt as _, Tags, Text, Timestamp, Version,
+};
 
 use crate::card::{self, Statements};
 use crate::cli::Writing;
@@ -221,7 +223,7 @@ pub(crate) struct Amend {
     model: ModelName,
     /// The version
     version: Version,
-    /// A card whose metadata, metrics and deployment figures are taken
+    /// A card whose metadata, metrics, deployment figures and links are taken
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
     #[command(flatten)]
@@ -252,9 +254,10 @@ impl Amend {
             }
         }
         self.statements.lay_over(&mut card.content, &self.model)?;
-        let registry_core::Content { metadata, metrics, deployment, .. } = card.content;
+        let registry_core::Content { metadata, metrics, deployment, links, .. } = card.content;
+        let amendment = Amendment { metadata, metrics, deployment, links };
         let registry = session.open_to_change(by.dry_run).await?;
-        let receipt = registry.amend(&by, &self.model, &self.version, metadata, metrics, deployment).await?;
+        let receipt = registry.amend(&by, &self.model, &self.version, amendment).await?;
         tell(session, registry.as_ref(), Some(&self.model), &receipt).await
     }
 }

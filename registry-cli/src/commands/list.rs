@@ -294,6 +294,7 @@ fn show_version(
     card.field("experiment", text(&metadata.experiment));
     card.field("increment", text(&metadata.increment));
     card.field("parent", metadata.parent_model.as_ref().map(ToString::to_string).unwrap_or_default());
+    card.field("links", content.links.iter().map(words::link).collect::<Vec<_>>().join("; "));
     show_numbers(&mut card, content, paint);
     show_interface(&mut card, content);
     if !content.artifacts.is_empty() {

@@ -55,6 +55,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain(explain) => explain.run(&mut session).await,
         Command::Compare(compare) => compare.run(&mut session).await,
         Command::Lineage(lineage) => lineage.run(&mut session).await,
+        Command::Impact(impact) => impact.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,

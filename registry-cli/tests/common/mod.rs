@@ -40,6 +40,31 @@ impl World {
         World { url: Some(url), ..self }
     }
 
+    /// A registry in a folder that is used like a bucket.
+    pub(crate) fn in_a_folder_of_objects() -> World {
+        let world = World::new();
+        let url = format!("file://{}", world.registry().display());
+        world.at(url)
+    }
+
+    /// A registry in a bucket of the S3 server that `cargo xtask test` starts.
+    #[cfg(feature = "servers")]
+    pub(crate) fn in_a_bucket() -> World {
+        let endpoint = address("REGISTRY_TEST_S3");
+        World::new().at(format!(
+            "s3://registry-test/cli-{}?endpoint={endpoint}&allow_http=true&region=us-east-1\
+             &access_key_id=made-up-key&secret_access_key=made-up-secret",
+            unique()
+        ))
+    }
+
+    /// A registry on an MLflow server that `cargo xtask test` starts, where others may see it.
+    #[cfg(feature = "servers")]
+    pub(crate) fn on_mlflow(variable: &str) -> World {
+        let (address, name) = (address(variable), format!("cli-{}", unique()));
+        World::new().at(format!("mlflow+{address}?registry={name}&prefix={name}-"))
+    }
+
     /// A copy of another world's registry and files.
     pub(crate) fn copy_of(other: &World) -> World {
         let world = World { folder: tempfile::tempdir().unwrap(), url: None };
@@ -164,6 +189,19 @@ impl World {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(path, damaged).unwrap();
     }
+}
+
+#[cfg(feature = "servers")]
+fn address(variable: &str) -> String {
+    let address = std::env::var(variable).unwrap();
+    assert!(address.starts_with("http://127.0.0.1:"), "{address} is not on this machine");
+    address
+}
+
+/// What no other test uses as a name.
+#[cfg(feature = "servers")]
+fn unique() -> String {
+    format!("{}-{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos())
 }
 
 impl Ran {

@@ -121,7 +121,7 @@ impl Rules<'_> {
                 self.describe(version.as_ref(), description.as_ref())
             }
             ForeignChange::Amended { version, metadata, metrics } if visible(version) => {
-                self.amend(version, metadata, metrics, &Default::default())
+                self.amend(version, metadata, metrics, &Default::default(), &[])
             }
             ForeignChange::AliasSet { .. }
             | ForeignChange::AliasRemoved { .. }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::content::{Deployment, Metadata, Metric, Tags, check_tag_value};
 use crate::event::{Amended, Event};
 use crate::invalid::Invalid;
+use crate::lineage::{LINKS_MAX, Link};
 use crate::name::{AliasName, Key, Text};
 use crate::policy::{PolicyChange, StageRule};
 use crate::rejection::Rejection;
@@ -27,11 +28,34 @@ const JSON_DEPTH_MAX: usize = 64;
 
 /// Refuses values that could be written but not read.
 pub(super) fn check_json(metadata: &Metadata) -> Result<(), Invalid> {
-    let values = metadata.hyperparameters.iter().chain(&metadata.extra);
+    check_depth("metadata value", metadata.hyperparameters.iter().chain(&metadata.extra))
+}
+
+fn check_depth<'a>(
+    what: &'static str,
+    values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+) -> Result<(), Invalid> {
     for (name, value) in values {
         if is_deeper_than(value, JSON_DEPTH_MAX) {
             let problem = format!("is nested more than {JSON_DEPTH_MAX} levels deep");
-            return Err(Invalid::new("metadata value", name, problem));
+            return Err(Invalid::new(what, name, problem));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses links that could not be read again, or more than a version may have beside those that it has.
+pub(super) fn check_links(links: &[Link], present: usize) -> Result<(), Invalid> {
+    let count = links.len().saturating_add(present);
+    if !links.is_empty() && LINKS_MAX < count {
+        return Err(Invalid::new("links", count, format!("a version has at most {LINKS_MAX}")));
+    }
+    for link in links {
+        match link {
+            Link::Input { attributes, .. } | Link::Evaluation { attributes, .. } => {
+                check_depth("attribute of a link", attributes)?;
+            }
+            Link::DerivedFrom { .. } => {}
         }
     }
     Ok(())
@@ -235,14 +259,17 @@ impl Rules<'_> {
         metadata: &Metadata,
         metrics: &BTreeMap<Key, Metric>,
         deployment: &Deployment,
+        links: &[Link],
     ) -> Result<Vec<Event>, Rejection> {
         let state = self.version(version)?;
         check_json(metadata)?;
+        check_links(links, state.content.links.len())?;
         let amended = Amended {
             version: version.clone(),
             metadata: metadata.clone(),
             metrics: metrics.clone(),
             deployment: deployment.clone(),
+            links: links.iter().filter(|link| !state.content.links.contains(link)).cloned().collect(),
         };
         let mut content = (*state.content).clone();
         content.amend(&amended);

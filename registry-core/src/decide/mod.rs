@@ -7,6 +7,7 @@
 //! commands safe to repeat.
 
 mod adopt;
+mod ancestry;
 mod annotate;
 mod approval;
 mod promotion;
@@ -15,12 +16,12 @@ mod rollback;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::command::Command;
 use crate::event::Event;
-use crate::name::{Actor, ModelName, Text};
+use crate::name::{Actor, ModelName, ModelVersion, Text};
 use crate::policy::{Effective, Policy};
 use crate::rejection::Rejection;
 use crate::state::{ModelState, VersionState};
@@ -41,8 +42,17 @@ pub struct Context<'a> {
     pub reason: Option<&'a Text>,
     /// The rules for all models.
     pub registry: &'a Policy,
-    /// Of which versions the bytes were verified just now, and with what result.
-    pub bytes: &'a BTreeMap<Version, Result<(), String>>,
+    /// What was looked up because a rule asked for it.
+    pub evidence: &'a Evidence,
+}
+
+/// What lies outside the state and was looked up just now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// Of which versions the bytes were verified, and with what result.
+    pub bytes: BTreeMap<Version, Result<(), String>>,
+    /// What versions of other models were made out of; nothing if they are not on record.
+    pub parents: BTreeMap<ModelVersion, BTreeSet<ModelVersion>>,
 }
 
 impl Context<'_> {
@@ -57,8 +67,11 @@ pub enum Halt {
     /// A rule refuses the command.
     Rejected(Rejection),
     /// The decision depends on whether the bytes of this version verify. Verify them, add the
-    /// result to [`Context::bytes`] and decide again.
+    /// result to [`Evidence::bytes`] and decide again.
     NeedsBytes(Version),
+    /// The decision depends on what these versions of other models were made out of. Look it up, add it to
+    /// [`Evidence::parents`] and decide again.
+    NeedsParents(BTreeSet<ModelVersion>),
 }
 
 impl<R: Into<Rejection>> From<R> for Halt {
@@ -79,7 +92,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
     if !matches!(command, Command::Register { .. } | Command::Adopt(_)) {
         rules.require_model(model)?;
     }
-    Ok(match command {
+    let events = match command {
         Command::Register { version, content, stage } => rules.register(version, content, *stage)?,
         Command::Promote { version, from, to, require_approval, emergency } => {
             rules.promote(version, *from, *to, *require_approval, *emergency)?
@@ -103,12 +116,15 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::Describe { version, description } => {
             rules.describe(version.as_ref(), description.as_ref())?
         }
-        Command::Amend { version, metadata, metrics, deployment } => {
-            rules.amend(version, metadata, metrics, deployment)?
+        Command::Amend { version, metadata, metrics, deployment, links } => {
+            rules.amend(version, metadata, metrics, deployment, links)?
         }
         Command::ChangePolicy { change } => rules.change_policy(change)?,
-        Command::Adopt(adoption) => adopt::adopt(state, adoption, context)?,
-    })
+        // What happened elsewhere has happened, whatever the rules say.
+        Command::Adopt(adoption) => return Ok(adopt::adopt(state, adoption, context)?),
+    };
+    rules.check_ancestry(model, &events)?;
+    Ok(events)
 }
 
 /// The rules, with what they look at.

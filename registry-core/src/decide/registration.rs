@@ -14,7 +14,7 @@ use crate::state::{ModelState, VersionState};
 use crate::version::{Bump, Version};
 
 use super::Rules;
-use super::annotate::{TAGS_MAX, check_json, check_signature};
+use super::annotate::{TAGS_MAX, check_json, check_links, check_signature};
 
 /// What clients that have adapted to `from` meet when `to` takes its place, and whether they survive
 /// it; none if that cannot be told, because one side does not say what it takes or gives.
@@ -250,6 +250,7 @@ pub(super) fn check(content: &Content) -> Result<(), Invalid> {
         return Err(Invalid::new("tags", content.tags.len(), format!("at most {TAGS_MAX}")));
     }
     check_json(&content.metadata)?;
+    check_links(&content.links, 0)?;
     if let Some(signature) = &content.signature {
         check_signature(signature)?;
     }

@@ -86,7 +86,7 @@ impl<'a> Rules<'a> {
             return Err(refused("it never was in production; promote it instead").into());
         }
         self.check_promotable(target, Stage::Production)?;
-        match self.context.bytes.get(version) {
+        match self.context.evidence.bytes.get(version) {
             None => Err(Halt::NeedsBytes(version.clone())),
             Some(Ok(())) => Ok(target),
             Some(Err(problem)) => {
@@ -108,7 +108,7 @@ impl<'a> Rules<'a> {
             } else if state.deprecated.is_some() {
                 "is deprecated".to_owned()
             } else {
-                match self.context.bytes.get(version) {
+                match self.context.evidence.bytes.get(version) {
                     None => return Err(Halt::NeedsBytes(version.clone())),
                     Some(Ok(())) => return Ok((state.as_ref(), passed_over)),
                     Some(Err(problem)) => problem.clone(),

@@ -10,8 +10,9 @@ use super::{Candidate, Damage, Handle};
 use crate::command::{By, Command, Request};
 use crate::content::{Content, Metric};
 use crate::error::Error;
-use crate::ext::{PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
+use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
+use crate::lineage::{Derivation, Link, NodeKind};
 use crate::name::ModelName;
 use crate::policy::{ApprovalRule, StageRule};
 use crate::query::Query;
@@ -552,6 +553,53 @@ pub async fn versions_are_found_across_models(candidate: &dyn Candidate) {
         assert_eq!(ask(Query { text: Some("M1".into()), limit, ..Query::default() }).await.len(), 4);
     }
     assert_eq!(ask(Query::default()).await.len(), 24);
+}
+
+/// Lineage is followed across models, by terms, and no circle gets in.
+pub async fn lineage_crosses_models(candidate: &dyn Candidate) {
+    let registry = candidate.open().await.registry();
+    let (base, small) = (name("base"), name("small"));
+    let register = async |model: &ModelName, content: serde_json::Value| {
+        let content: Content = serde_json::from_value(content).unwrap();
+        let registration = Registration::new(version("v1.0.0"), content);
+        registry.register(&by("trainer"), model, registration, &[]).await
+    };
+    let made_with = serde_json::json!({
+        "metadata": {"training_data_version": "2024-01", "experiment": "exp-7"},
+        "features": {"set": "card", "version": "7", "features": ["amount"]},
+        "links": [{"link": "input", "kind": "code", "id": "train.py", "version": "4f2a"}],
+    });
+    register(&base, made_with).await.unwrap();
+    let before = registry.model(&base).await.unwrap().head.unwrap().time;
+    let made_out_of = |parent: &str| serde_json::json!({"links": [{"link": "derived_from", "model": parent, "how": "quantised"}]});
+    register(&small, made_out_of("base@v1.0.0")).await.unwrap();
+    promote(&registry, &small, "v1.0.0", &TO_PRODUCTION).await;
+
+    let other = candidate.open().await.registry();
+    for thing in
+        ["data:2024-01", "experiment:exp-7", "feature-set:card", "feature:amount", "code:train.py:4f2a"]
+    {
+        let impact = other.impact(&thing.parse().unwrap(), None).await.unwrap();
+        let affected = impact.affected();
+        let found: Vec<String> = affected.iter().map(|one| one.version.to_string()).collect();
+        assert_eq!(found, ["base@v1.0.0", "small@v1.0.0"], "{thing}");
+        let deployed: Vec<Option<Stage>> = affected.iter().map(|one| one.deployment).collect();
+        assert_eq!(deployed, [None, Some(Stage::Production)], "{thing}");
+    }
+    let nothing = other.impact(&"data:2024".parse().unwrap(), None).await.unwrap();
+    assert!(nothing.affected().is_empty(), "{}", nothing.to_text());
+    let lineage = other.lineage(&small, &Selector::PRODUCTION, None).await.unwrap();
+    let data: Vec<String> = lineage.sources(NodeKind::Data).map(ToString::to_string).collect();
+    assert_eq!(data, ["data:2024-01"]);
+    let earlier = other.lineage(&base, &Selector::Newest, Some(before)).await.unwrap();
+    let now = other.lineage(&base, &Selector::Newest, None).await.unwrap();
+    assert_eq!((earlier.records.len(), now.records.len()), (1, 2), "nothing was made out of it yet");
+
+    let links =
+        vec![Link::DerivedFrom { model: "small@v1.0.0".parse().unwrap(), how: Derivation::Distilled }];
+    let amendment = Amendment { links, ..Amendment::default() };
+    let refused = other.amend(&by("trainer"), &base, &version("v1.0.0"), amendment).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::LineageCircle { .. })), "{refused}");
 }
 
 /// None left out, from another handle.

@@ -246,6 +246,7 @@ mod amendments {
             metadata: Metadata::default(),
             metrics: BTreeMap::new(),
             deployment: Deployment::default(),
+            links: Vec::new(),
         };
         edit(&mut amended);
         let command = Command::Amend {
@@ -253,6 +254,7 @@ mod amendments {
             metadata: Box::new(amended.metadata.clone()),
             metrics: amended.metrics.clone(),
             deployment: Box::new(amended.deployment.clone()),
+            links: amended.links.clone(),
         };
         (command, Event::Amended(Box::new(amended)))
     }

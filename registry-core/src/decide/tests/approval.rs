@@ -370,6 +370,7 @@ mod validity {
             metadata: Box::default(),
             metrics: [("auc".parse().unwrap(), crate::content::Metric::new(0.5).unwrap())].into(),
             deployment: Box::default(),
+            links: Vec::new(),
         };
         given(waiting(quorum(1)).chain([alice(amend)])).by("carol").when(approve("v1")).done();
     }

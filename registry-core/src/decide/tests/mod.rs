@@ -10,16 +10,17 @@
 //! What is given is decided and applied step by step, one second apart from [`start`] on, and passes
 //! through the codec on its way, so every test also shows that its history can be read back.
 
+mod ancestry;
 mod annotate;
 mod approval;
 mod promotion;
 mod registration;
 mod rollback;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Context, Halt, decide};
+use super::{Context, Evidence, Halt, decide};
 use crate::codec;
 use crate::command::{Command, VersionChoice};
 use crate::content::{Artifact, Content, Manifest};
@@ -28,7 +29,7 @@ use crate::event::{
     ClosedCause, Commit, Decision, Event, FORMAT, Numbering, PromotionRequested, RollbackSafety, StageCause,
     StageChanged,
 };
-use crate::name::{Actor, Text};
+use crate::name::{Actor, ModelVersion, Text};
 use crate::policy::{ApprovalRule, Policy, PolicyChange, StageRule};
 use crate::rejection::Rejection;
 use crate::signature::Signature;
@@ -50,6 +51,8 @@ pub(super) enum Step {
     Registry(PolicyChange),
     /// The bytes of a version do not verify.
     Damaged(Version),
+    /// A version of another model was made out of others.
+    Elsewhere(ModelVersion, BTreeSet<ModelVersion>),
 }
 
 fn asked(actor: &str, command: Command) -> Step {
@@ -80,6 +83,11 @@ pub(super) fn registry_rule(change: PolicyChange) -> Step {
     Step::Registry(change)
 }
 
+pub(super) fn elsewhere(version: &str, parents: &[&str]) -> Step {
+    let parents = parents.iter().map(|parent| parent.parse().unwrap()).collect();
+    Step::Elsewhere(version.parse().unwrap(), parents)
+}
+
 pub(super) fn damaged(version: &str) -> Step {
     Step::Damaged(v(version))
 }
@@ -101,6 +109,7 @@ pub(super) struct Given {
     now: Timestamp,
     registry: Policy,
     damaged: BTreeMap<Version, Result<(), String>>,
+    elsewhere: BTreeMap<ModelVersion, BTreeSet<ModelVersion>>,
     actor: Actor,
     reason: Option<Text>,
 }
@@ -112,6 +121,7 @@ pub(super) fn given(steps: impl IntoIterator<Item = Step>) -> Given {
         now: at(1),
         registry: Policy::default(),
         damaged: BTreeMap::new(),
+        elsewhere: BTreeMap::new(),
         actor: name("alice"),
         reason: None,
     };
@@ -132,6 +142,9 @@ impl Given {
             Step::Happened(event) => self.commit(name("history"), None, vec![event]),
             Step::Passed(duration) => self.now = self.now.saturating_add(duration),
             Step::Registry(change) => assert!(self.registry.change(&change)),
+            Step::Elsewhere(version, parents) => {
+                self.elsewhere.insert(version, parents);
+            }
             Step::Damaged(version) => {
                 self.damaged.insert(version, Err("a byte was flipped".to_owned()));
             }
@@ -166,7 +179,7 @@ impl Given {
         reason: Option<&Text>,
         command: &Command,
     ) -> (Result<Vec<Event>, Rejection>, Vec<Version>) {
-        let (mut bytes, mut asked) = (BTreeMap::new(), Vec::new());
+        let (mut evidence, mut asked) = (Evidence::default(), Vec::new());
         for _ in 0..100 {
             let context = Context {
                 stream: &self.stream,
@@ -174,15 +187,23 @@ impl Given {
                 actor,
                 reason,
                 registry: &self.registry,
-                bytes: &bytes,
+                evidence: &evidence,
             };
             match decide(&self.state, command, &context) {
                 Ok(events) => return (Ok(events), asked),
                 Err(Halt::Rejected(rejection)) => return (Err(rejection), asked),
                 Err(Halt::NeedsBytes(version)) => {
                     let result = self.damaged.get(&version).cloned().unwrap_or(Ok(()));
-                    assert!(bytes.insert(version.clone(), result).is_none(), "{version} was asked for twice");
+                    let before = evidence.bytes.insert(version.clone(), result);
+                    assert!(before.is_none(), "{version} was asked for twice");
                     asked.push(version);
+                }
+                Err(Halt::NeedsParents(versions)) => {
+                    for version in versions {
+                        let parents = self.elsewhere.get(&version).cloned().unwrap_or_default();
+                        let before = evidence.parents.insert(version.clone(), parents);
+                        assert!(before.is_none(), "{version} was asked for twice");
+                    }
                 }
             }
         }
@@ -481,6 +502,7 @@ mod streams {
                 metadata: Box::default(),
                 metrics: BTreeMap::new(),
                 deployment: Box::default(),
+                links: Vec::new(),
             },
             change_policy(demand(Stage::Production, None)),
         ]
@@ -542,8 +564,8 @@ mod streams {
             Command::Describe { description, .. } => {
                 Command::Describe { version: Some(v("v9")), description }
             }
-            Command::Amend { metadata, metrics, deployment, .. } => {
-                Command::Amend { version: v("v9"), metadata, metrics, deployment }
+            Command::Amend { metadata, metrics, deployment, links, .. } => {
+                Command::Amend { version: v("v9"), metadata, metrics, deployment, links }
             }
             other => other,
         };
