@@ -268,3 +268,31 @@ async fn known_bytes_are_not_sent() {
     assert!(!asked.iter().any(|request| request.starts_with("PUT r/blobs/sha256")), "{asked:#?}");
     assert!(!asked.iter().any(|request| request.starts_with("POST")), "{asked:#?}");
 }
+
+#[tokio::test]
+async fn what_depends_on_something_is_found_without_looking_at_the_rest() {
+    let store = Arc::new(Spied::default());
+    let writer = open(&store).await;
+    let register = async |model: String, data: &str, parent: Option<&str>| {
+        let mut content = Content::default();
+        content.metadata.training_data_version = Some(data.parse().unwrap());
+        content.metadata.parent_model = parent.map(|parent| parent.parse().unwrap());
+        let registration = Registration::new(registry_core::Version::new(1, 0, 0), content);
+        writer.register(&alice(), &model.parse().unwrap(), registration, &[]).await.unwrap();
+    };
+    for number in 0..300 {
+        register(format!("model-{number}"), "common", None).await;
+    }
+    register("first".into(), "rare", None).await;
+    register("second".into(), "rare", None).await;
+    register("child".into(), "common", Some("first@v1.0.0")).await;
+    let reader = open(&store).await;
+    store.take();
+    let impact = reader.impact(&"data:rare".parse().unwrap(), None).await.unwrap();
+    let asked = store.take();
+    assert_eq!(impact.influence().len(), 3, "{}", impact.to_text());
+    // One look-up for the data and one for each of the three versions; and each of their models is read cold.
+    let lookups = asked.iter().filter(|request| request.starts_with("LIST r/terms/")).count();
+    assert_eq!(lookups, 4, "{asked:#?}");
+    assert!(asked.len() <= 4 + 3 * 5, "{asked:#?}");
+}

@@ -54,21 +54,57 @@ struct Place {
     digest: Option<Digest>,
 }
 
-/// A version that something has an influence on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Affected<'a> {
-    /// The version.
-    pub version: ModelVersion,
-    /// The stage that it is deployed in: `staging` or `production`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deployment: Option<Stage>,
-    /// How the influence comes about, on one of the shortest ways.
-    #[serde(serialize_with = "as_names")]
-    pub path: Vec<&'a Node>,
+/// What something has an influence on: see [`Graph::impact`].
+pub struct Influence<'a> {
+    graph: &'a Graph,
+    walk: Walk,
+    versions: Vec<NodeIndex>,
 }
 
-fn as_names<S: serde::Serializer>(path: &[&Node], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(path.iter().map(ToString::to_string))
+/// A version that something has an influence on.
+#[derive(Debug, Clone, Copy)]
+pub struct Affected<'a> {
+    index: NodeIndex,
+    node: &'a Node,
+    deployment: Option<Stage>,
+}
+
+impl<'a> Affected<'a> {
+    /// The version, as it stands in the graph.
+    pub fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// The stage that it is deployed in: `staging` or `production`.
+    pub fn deployment(&self) -> Option<Stage> {
+        self.deployment
+    }
+}
+
+impl<'a> Influence<'a> {
+    /// How many versions it is.
+    pub fn len(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// Whether it has an influence on nothing.
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
+    /// The versions, the nearest first.
+    pub fn versions(&self) -> impl Iterator<Item = Affected<'a>> {
+        let graph = self.graph;
+        self.versions.iter().filter_map(|index| {
+            let deployment = graph.deployed(*index);
+            Some(Affected { index: *index, node: graph.graph.node_weight(*index)?, deployment })
+        })
+    }
+
+    /// How the influence on a version comes about, on one of the shortest ways: from the thing to the version.
+    pub fn path(&self, to: &Affected<'a>) -> Vec<&'a Node> {
+        self.graph.way(&self.walk, to.index)
+    }
 }
 
 impl Graph {
@@ -288,22 +324,16 @@ impl Graph {
             .collect()
     }
 
-    /// The versions that a thing has an influence on, through whatever lies between, in the order of their names. A
-    /// version is not affected by itself.
-    pub fn impact(&self, of: &NodeName) -> Vec<Affected<'_>> {
+    /// The versions that a thing has an influence on, through whatever lies between. A version is not affected by
+    /// itself.
+    pub fn impact(&self, of: &NodeName) -> Influence<'_> {
         let starts = self.find(of);
         let walk = Walk::from(self, &starts, Outgoing);
-        let mut affected: Vec<Affected<'_>> = walk
-            .order
-            .iter()
-            .skip(starts.len())
-            .filter_map(|index| {
-                let version = self.graph.node_weight(*index)?.model_version()?;
-                Some(Affected { version, deployment: self.deployed(*index), path: self.way(&walk, *index) })
-            })
-            .collect();
-        affected.sort_by(|a, b| a.version.cmp(&b.version));
-        affected
+        let is_version = |index: &NodeIndex| {
+            self.graph.node_weight(*index).is_some_and(|node| node.kind() == NodeKind::Model)
+        };
+        let versions = walk.order.iter().skip(starts.len()).copied().filter(is_version).collect();
+        Influence { graph: self, walk, versions }
     }
 
     /// The stage that a version is deployed in.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use graph::{Affected, Graph};
+pub use graph::{Affected, Graph, Influence};
 pub use link::{Derivation, InputKind, Link, parents};
 pub use node::{Node, NodeKind, NodeName, Relation};
 
@@ -95,24 +95,8 @@ pub struct Impact {
 }
 
 impl Impact {
-    /// The versions, in the order of their names, and for each of them where it is deployed and how the influence comes
-    /// about.
-    pub fn affected(&self) -> Vec<Affected<'_>> {
+    /// The versions, and for each of them where it is deployed and how the influence comes about.
+    pub fn influence(&self) -> Influence<'_> {
         self.graph.impact(&self.of)
-    }
-}
-
-impl Serialize for Impact {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Answer<'a> {
-            of: &'a NodeName,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            as_of: Option<Timestamp>,
-            affected: Vec<Affected<'a>>,
-            is_cut: bool,
-        }
-        let Impact { of, as_of, is_cut, .. } = self;
-        Answer { of, as_of: *as_of, affected: self.affected(), is_cut: *is_cut }.serialize(serializer)
     }
 }

@@ -6,11 +6,15 @@ use std::fmt::Write as _;
 
 use petgraph::graph::NodeIndex;
 
+use serde::{Serialize, Serializer};
+
 use crate::compat::render::one_line;
+use crate::name::ModelVersion;
 use crate::stage::Stage;
+use crate::time::Timestamp;
 
 use super::graph::{Affected, Graph};
-use super::node::{Node, NodeKind, Relation};
+use super::node::{Node, NodeKind, NodeName, Relation};
 use super::{Impact, Lineage, VERSIONS_MAX};
 
 impl Lineage {
@@ -168,22 +172,56 @@ impl Graph {
     }
 }
 
+/// A version that something has an influence on, for people and programs.
+#[derive(Serialize)]
+struct Row {
+    version: ModelVersion,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment: Option<Stage>,
+    path: Vec<String>,
+}
+
+/// Of a very long way only its beginning and its end are shown.
+fn shown(path: &[&Node]) -> Vec<String> {
+    const END_MAX: usize = 12;
+    let names = |nodes: &[&Node]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match (path.get(..END_MAX), path.len().checked_sub(END_MAX).and_then(|start| path.get(start..))) {
+        (Some(beginning), Some(end)) if 2 * END_MAX < path.len() => {
+            let between = format!("({} more)", path.len() - 2 * END_MAX);
+            [names(beginning), vec![between], names(end)].concat()
+        }
+        _ => names(path),
+    }
+}
+
 impl Impact {
+    /// The versions in the order of their names.
+    fn rows(&self) -> Vec<Row> {
+        let influence = self.influence();
+        let row = |affected: Affected<'_>| {
+            let path = shown(&influence.path(&affected));
+            Some(Row { version: affected.node().model_version()?, deployment: affected.deployment(), path })
+        };
+        let mut rows: Vec<Row> = influence.versions().filter_map(row).collect();
+        rows.sort_by(|a, b| a.version.cmp(&b.version));
+        rows
+    }
+
     /// For people: the versions that are deployed first, each with the way in which the influence comes about.
     pub fn to_text(&self) -> String {
-        let affected = self.affected();
-        let (deployed, others): (Vec<&Affected<'_>>, Vec<&Affected<'_>>) =
-            affected.iter().partition(|version| version.deployment.is_some());
-        let mut text = if affected.is_empty() {
+        let rows = self.rows();
+        let (deployed, others): (Vec<&Row>, Vec<&Row>) =
+            rows.iter().partition(|row| row.deployment.is_some());
+        let mut text = if rows.is_empty() {
             format!("No version on record has to do with {}.\n", self.of)
         } else {
             let in_production =
-                deployed.iter().filter(|one| one.deployment == Some(Stage::Production)).count();
-            let models: BTreeSet<_> = affected.iter().map(|version| &version.version.model).collect();
+                deployed.iter().filter(|row| row.deployment == Some(Stage::Production)).count();
+            let models: BTreeSet<_> = rows.iter().map(|row| &row.version.model).collect();
             format!(
                 "{} has an influence on {} of {}; {} in production.\n",
                 self.of,
-                count(affected.len(), "version"),
+                count(rows.len(), "version"),
                 count(models.len(), "model"),
                 match in_production {
                     0 => "none is".to_owned(),
@@ -192,18 +230,32 @@ impl Impact {
                 }
             )
         };
-        for (heading, versions) in [("Deployed", deployed), ("Not deployed", others)] {
-            if !versions.is_empty() {
+        for (heading, rows) in [("Deployed", deployed), ("Not deployed", others)] {
+            if !rows.is_empty() {
                 let _ = write!(text, "\n{heading}:\n\n");
             }
-            for Affected { version, deployment, path } in versions {
+            for Row { version, deployment, path } in rows {
                 let place = deployment.map(|stage| format!(" ({stage})")).unwrap_or_default();
-                let path: Vec<String> = path.iter().map(ToString::to_string).collect();
                 let _ = write!(text, "  {version}{place}\n    {}\n", path.join(" -> "));
             }
         }
         cut(self.is_cut, &mut text);
         text
+    }
+}
+
+impl Serialize for Impact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            of: &'a NodeName,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            as_of: Option<Timestamp>,
+            affected: Vec<Row>,
+            is_cut: bool,
+        }
+        let Impact { of, as_of, is_cut, .. } = self;
+        Answer { of, as_of: *as_of, affected: self.rows(), is_cut: *is_cut }.serialize(serializer)
     }
 }
 

@@ -81,6 +81,13 @@ fn names<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<String> {
     nodes.into_iter().map(ToString::to_string).collect()
 }
 
+/// The versions that are affected, in the order of their names.
+fn affected(impact: &Impact) -> Vec<String> {
+    let json = serde_json::to_value(impact).unwrap();
+    let rows = json["affected"].as_array().unwrap();
+    rows.iter().map(|row| row["version"].as_str().unwrap().to_owned()).collect()
+}
+
 /// A family of five versions in three models.
 async fn family() -> impl Registry {
     let registry = in_memory();
@@ -186,10 +193,7 @@ async fn changing_a_feature_reaches_what_was_made_out_of_its_users() {
 #[tokio::test]
 async fn a_set_is_meant_in_one_version_or_in_all() {
     let registry = family().await;
-    let affected = async |of: &str| {
-        let impact = registry.impact(&name(of), None).await.unwrap();
-        impact.affected().iter().map(|one| one.version.to_string()).collect::<Vec<_>>()
-    };
+    let affected = async |of: &str| affected(&registry.impact(&name(of), None).await.unwrap());
     let mobile = ["fraud-mobile@v1.0.0", "fraud-mobile@v1.1.0"];
     let seven = ["fraud-detection@v3.1.0", mobile[0], mobile[1]];
     assert_eq!(affected("feature-set:card:7").await, seven);
@@ -286,7 +290,7 @@ async fn as_of_an_instant_nothing_later_is_known() {
     let now = lineage_of(&registry, "m@v1.0.0").await.to_text();
     assert!(now.contains("Evaluated by: late") && now.contains("m@v2.0.0 (derived, in production)"), "{now}");
     assert!(!now.contains("deployment:"), "{now}");
-    let impact = async |instant| registry.impact(&name("data:d1"), instant).await.unwrap().affected().len();
+    let impact = async |instant| registry.impact(&name("data:d1"), instant).await.unwrap().influence().len();
     assert_eq!((impact(Some(then)).await, impact(None).await), (1, 2));
     let beginning = registry
         .lineage(&model("m"), &Selector::Newest, Some(crate::time::Timestamp::from_microseconds(-1).unwrap()))
@@ -316,7 +320,7 @@ async fn features_of_no_set_belong_to_the_version() {
     assert!(text.contains("└─> model:m-v1.0.0") && text.ends_with("\nFeatures: a, b\n"), "{text}");
     let text = lineage_of(&registry, "n@v1.0.0").await.to_text();
     assert_eq!(text, "model:n-v1.0.0\n\nFeatures: a, b\n");
-    assert_eq!(registry.impact(&name("feature:b"), None).await.unwrap().affected().len(), 2);
+    assert_eq!(registry.impact(&name("feature:b"), None).await.unwrap().influence().len(), 2);
 }
 
 #[tokio::test]
@@ -326,9 +330,9 @@ async fn a_version_is_found_by_each_of_very_many_features() {
     let features = Some(FeatureSchema::new(None, None, features).unwrap());
     registered(&registry, "wide@v1.0.0", Content { features, ..Content::default() }).await;
     for feature in ["feature:f0", "feature:f1499"] {
-        assert_eq!(registry.impact(&name(feature), None).await.unwrap().affected().len(), 1, "{feature}");
+        assert_eq!(registry.impact(&name(feature), None).await.unwrap().influence().len(), 1, "{feature}");
     }
-    assert_eq!(registry.impact(&name("feature:f1500"), None).await.unwrap().affected().len(), 0);
+    assert_eq!(registry.impact(&name("feature:f1500"), None).await.unwrap().influence().len(), 0);
 }
 
 #[tokio::test]
@@ -447,6 +451,18 @@ async fn a_long_line_is_followed_to_its_beginning() {
     let lineage = lineage_of(&registry, "m@v300.0.0").await;
     assert_eq!(names(lineage.sources(NodeKind::Data)), ["data:d"]);
     assert_eq!(lineage.records.len(), 300);
+    let impact = registry.impact(&name("data:d"), None).await.unwrap();
+    assert_eq!(impact.influence().len(), 300);
+    let json = serde_json::to_value(&impact).unwrap();
+    let last = json["affected"].as_array().unwrap().last().unwrap();
+    let path = last["path"].as_array().unwrap();
+    assert_eq!(
+        (last["version"].as_str(), path.len()),
+        (Some("m@v300.0.0"), 25),
+        "a long way is cut in the middle"
+    );
+    assert_eq!((path[0].as_str(), path[12].as_str()), (Some("data:d"), Some("(279 more)")));
+    assert_eq!(path[24], "model:m@v300.0.0");
 }
 
 #[tokio::test]
@@ -618,15 +634,16 @@ proptest! {
                     .map(called)
                     .collect();
                 let impact = registry.impact(&thing_name, None).await.unwrap();
-                let affected = impact.affected();
-                let found: BTreeSet<ModelVersion> = affected.iter().map(|one| one.version.clone()).collect();
-                assert_eq!(found, expected, "{thing}");
-                assert_eq!(found.len(), affected.len(), "each once");
-                let in_whole: Vec<ModelVersion> =
-                    whole.impact(&thing_name).into_iter().map(|one| one.version).collect();
-                assert_eq!(in_whole, affected.iter().map(|one| one.version.clone()).collect::<Vec<_>>());
-                for one in affected {
-                    assert_eq!(one.path.last().unwrap().model_version(), Some(one.version));
+                for influence in [impact.influence(), whole.impact(&thing_name)] {
+                    let found: BTreeSet<ModelVersion> =
+                        influence.versions().map(|one| one.node().model_version().unwrap()).collect();
+                    assert_eq!(found, expected, "{thing}");
+                    assert_eq!(found.len(), influence.len(), "each once");
+                    for one in influence.versions() {
+                        let path = influence.path(&one);
+                        assert!(path[0].to_string().starts_with(thing.as_str()), "{path:?}");
+                        assert_eq!(path.last(), Some(&one.node()));
+                    }
                 }
             }
             for number in 0..world.len() {

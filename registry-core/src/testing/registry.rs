@@ -580,14 +580,14 @@ pub async fn lineage_crosses_models(candidate: &dyn Candidate) {
         ["data:2024-01", "experiment:exp-7", "feature-set:card", "feature:amount", "code:train.py:4f2a"]
     {
         let impact = other.impact(&thing.parse().unwrap(), None).await.unwrap();
-        let affected = impact.affected();
-        let found: Vec<String> = affected.iter().map(|one| one.version.to_string()).collect();
-        assert_eq!(found, ["base@v1.0.0", "small@v1.0.0"], "{thing}");
-        let deployed: Vec<Option<Stage>> = affected.iter().map(|one| one.deployment).collect();
-        assert_eq!(deployed, [None, Some(Stage::Production)], "{thing}");
+        let mut found: Vec<(String, Option<Stage>)> =
+            impact.influence().versions().map(|one| (one.node().to_string(), one.deployment())).collect();
+        found.sort();
+        let small = ("model:small@v1.0.0".to_owned(), Some(Stage::Production));
+        assert_eq!(found, [("model:base@v1.0.0".to_owned(), None), small], "{thing}");
     }
     let nothing = other.impact(&"data:2024".parse().unwrap(), None).await.unwrap();
-    assert!(nothing.affected().is_empty(), "{}", nothing.to_text());
+    assert!(nothing.influence().is_empty(), "{}", nothing.to_text());
     let lineage = other.lineage(&small, &Selector::PRODUCTION, None).await.unwrap();
     let data: Vec<String> = lineage.sources(NodeKind::Data).map(ToString::to_string).collect();
     assert_eq!(data, ["data:2024-01"]);
