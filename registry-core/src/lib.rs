@@ -91,7 +91,7 @@ pub use ext::{
 };
 pub use features::FeatureSchema;
 pub use garbage::{Garbage, GarbageOptions};
-pub use invalid::Invalid;
+pub use invalid::{Invalid, nearest};
 pub use memory::{MemoryArtifacts, MemoryLog, in_memory};
 pub use name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId, Text};
 pub use open::{Connector, Connectors, Location};
