@@ -6,8 +6,9 @@
 //! is registered, and [`page`] prints what becomes of it.
 //!
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
-//! running service, `pipeline` registers from a training pipeline that may be restarted, `shared_bucket` lets
-//! two processes meet in a bucket, and `mlflow` puts a registry around an MLflow server that runs already.
+//! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
+//! was registered, `shared_bucket` lets two processes meet in a bucket, and `mlflow` puts a registry around
+//! an MLflow server that runs already.
 
 pub mod describe;
 pub mod page;
@@ -32,6 +33,8 @@ mod documents {
     mod mlflow {}
     #[doc = include_str!("../../docs/policies.md")]
     mod policies {}
+    #[doc = include_str!("../../docs/search.md")]
+    mod search {}
     #[doc = include_str!("../../docs/versioning.md")]
     mod versioning {}
 }

@@ -154,3 +154,26 @@ fn a_repeated_run_of_the_pipeline_registers_nothing_twice() {
         ],
     );
 }
+
+#[test]
+fn what_was_trained_is_found_by_what_it_is() {
+    let text = output(env!("CARGO_BIN_EXE_search"), &[]);
+    assert_in_order(
+        &text,
+        &[
+            "The best first:",
+            "   tumour-screening@v0.1.0: logistic_regression, accuracy 0.9",
+            "\n   tumour-diagnosis@v0.1.1: random_forest, accuracy 0.9",
+            "Made with smoke-test settings:",
+            "param.n_trees < 10\n   tumour-screening@v0.1.1: random_forest",
+            "What production needs",
+            "feature = 'mean_radius'\n   tumour-diagnosis@v0.1.0: logistic_regression",
+            "Not fit for production:",
+            "stage > 3: at character 7: `>` does not apply to `stage`",
+            "algoritm = 'svm': at character 1: there is no field `algoritm`; did you mean `algorithm`?",
+            "Built in code: owner = 'bo\\'s \"quick\" run' and deprecated = false\n   tumour-screening@v0.1.1",
+            "Page by page:\n   tumour-diagnosis@v0.1.0",
+            "   … and the next page after these:\n   tumour-screening@v0.1.1",
+        ],
+    );
+}

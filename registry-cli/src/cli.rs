@@ -5,7 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, drift, get, history, lineage, list, maintain, policy, register, stage,
+    annotate, approval, compare, drift, get, history, lineage, list, maintain, policy, register, search,
+    stage,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -128,7 +129,7 @@ macro_rules! commands {
 commands! {
     "list", "List the models", List, list::List, list::List::augment_args;
     "info", "Show a model, or one of its versions", Info, list::Info, list::Info::augment_args;
-    "find", "Find versions by stage, tag, metric, owner, date or text", Find, list::Find, list::Find::augment_args;
+    "search", "Search the versions of all models by what they are", Search, search::Search, search::Search::augment_args;
     "register", "Register a version: files and a model card", Register, register::Register, register::Register::augment_args;
     "bump", "Register a version whose number follows by a bump", Bump, register::BumpCommand, register::BumpCommand::augment_args;
     "explain", "Say which bump a card would need, and why; nothing is written", Explain, register::Explain, register::Explain::augment_args;

@@ -10,7 +10,7 @@
 //! | `info NAME SELECTOR`, `get` | [`VersionView`]; `get --output` adds `written` |
 //! | verbs that write | [`Done`], with what the verb adds |
 //! | `history`, `watch` | one [`CommitView`] a line |
-//! | `find` | `{"matches": [`[`VersionView`]`], "next": "name@v1.0.0" or null}` |
+//! | `search` | `{"matches": [`[`VersionView`]`], "next": cursor or null}` |
 //! | failures, on the error output | `{"error": {"kind": …, "message": …}}` |
 
 use std::collections::BTreeMap;

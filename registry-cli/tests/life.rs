@@ -199,8 +199,9 @@ fn whole_life(world: World) {
     tell(&["policy", "set", "production", "--model", "fraud", "--no-approval"]);
     tell(&["policy", "show", "fraud"]);
     tell(&["policy", "remove", "production", "--model", "fraud"]);
-    tell(&["find", "--tag", "fraud", "--metric", "accuracy>=0.86"]);
-    tell(&["find", "card fraud"]);
+    tell(&["search", "tag.fraud and metric.accuracy >= 0.86"]);
+    tell(&["search", "text = 'card fraud'"]);
+    tell(&["search", "stage in (prod, archived) order by version desc", "--limit", "1"]);
     tell(&["verify", "--bytes"]);
     tell(&["gc", "--dry-run"]);
     tell(&["history", "fraud"]);
@@ -255,7 +256,7 @@ fn what_programs_read_keeps_its_shape() {
     show(&["explain", "fraud", "--card", "better.toml"]);
     show(&["compare", "fraud", "v3", "v3"]);
     show(&["lineage", "fraud", "v3"]);
-    show(&["find", "--stage", "production"]);
+    show(&["search", "stage = production"]);
     show(&["policy", "show"]);
     show(&["verify", "fraud"]);
     show(&["gc", "--dry-run"]);
@@ -434,7 +435,7 @@ fn text_from_outside_cannot_steer_the_terminal() {
         "--param",
         "x=\u{1b}[31m",
     ]);
-    for arguments in [vec!["info", "fraud", "v1"], vec!["find"], vec!["tag", "fraud", "--version", "v1"]] {
+    for arguments in [vec!["info", "fraud", "v1"], vec!["search"], vec!["tag", "fraud", "--version", "v1"]] {
         assert!(!world.ok(&arguments).contains('\u{1b}'), "{arguments:?}");
     }
 }
@@ -469,7 +470,7 @@ fn every_command_has_help_and_completions_are_written() {
     for command in [
         "list",
         "info",
-        "find",
+        "search",
         "register",
         "bump",
         "explain",

@@ -41,6 +41,10 @@ const LIVED: Case = Case {
     says: "",
 };
 
+/// The cursor of a search without a filter, at fraud@v1.0.0.
+const AFTER_ANOTHER: &str =
+    "5b2265336439643036343536393736353637222c5b5d2c226672617564222c2276312e302e30225d";
+
 const NOTHING: Case = Case { base: Base::Nothing, ..LIVED };
 
 const SIGNATURE: &str = r#"{"inputs": {"amount": "double"}, "outputs": {"score": "double"}}"#;
@@ -180,8 +184,8 @@ const CASES: &[Case] = &[
     // Dates and durations.
     Case { name: "date-thirteenth-month", run: &["deprecate", "fraud", "v1.1", "--end-of-life", "2024-13-01"], says: "RFC 3339", ..LIVED },
     Case { name: "date-a-word", run: &["deprecate", "fraud", "v1.1", "--end-of-life", "tomorrow"], says: "RFC 3339", ..LIVED },
-    Case { name: "date-german", run: &["find", "--since", "15.01.2024"], says: "RFC 3339", ..LIVED },
-    Case { name: "date-without-offset", run: &["find", "--until", "2024-01-15T10:30:00"], says: "with an offset", ..LIVED },
+    Case { name: "date-german", run: &["search", "created >= 15.01.2024"], says: "expected a date such as", ..LIVED },
+    Case { name: "date-without-offset", run: &["search", "created <= 2024-01-15T10:30:00"], says: "with an offset", ..LIVED },
     Case { name: "date-trained-on-no-day", run: &["amend", "fraud", "v1.1", "--training-date", "2024-02-30"], says: "invalid date", ..LIVED },
     Case { name: "promote-after-end-of-life", before: |world| { world.ok(&["deprecate", "fraud", "v1.1", "--end-of-life", "2001-01-01"]); }, run: &["promote", "fraud", "v1.1", "--to", "production"], code: 3, says: "reached its end of life on 2001-01-01", ..LIVED },
     Case { name: "supersede-itself", run: &["deprecate", "fraud", "v1.1", "--superseded-by", "v1.1"], says: "cannot supersede itself", ..LIVED },
@@ -241,9 +245,14 @@ const CASES: &[Case] = &[
     Case { name: "latency-without-unit", run: &["amend", "fraud", "v1.1", "--latency-p50", "35"], says: "a number and a unit", ..LIVED },
     Case { name: "size-in-unknown-unit", run: &["amend", "fraud", "v1.1", "--model-size", "12XB"], says: "`12MB`", ..LIVED },
     Case { name: "parent-without-version", run: &["amend", "fraud", "v1.1", "--parent", "somebody"], says: "expected `<model>@<version>`", ..LIVED },
-    Case { name: "find-by-a-strict-bound", run: &["find", "--metric", "accuracy>0.9"], says: "expected `NAME>=NUMBER`", ..LIVED },
-    Case { name: "find-by-an-empty-range", run: &["find", "--metric", "accuracy=0.9..0.1"], says: "ends before it begins", ..LIVED },
-    Case { name: "find-after-no-version", run: &["find", "--after", "fraud"], says: "expected `<model>@<version>`", ..LIVED },
+    Case { name: "search-by-an-unknown-field", run: &["search", "metric.accuracy > 0.9 and stag = prod"], says: "at character 27: there is no field `stag`; did you mean `stage`?", ..LIVED },
+    Case { name: "search-by-a-word-alone", run: &["search", "fraud"], says: "`text = '…'` looks for a text", ..LIVED },
+    Case { name: "search-for-a-stage-by-size", run: &["search", "stage > 3"], says: "`>` does not apply to `stage`", ..LIVED },
+    Case { name: "search-with-an-open-quote", run: &["search", "owner = 'ada"], says: "never closed", ..LIVED },
+    Case { name: "search-in-two-orders", run: &["search", "order by name desc", "--order-by", "version"], says: "give one of the two", ..LIVED },
+    Case { name: "search-in-no-order", run: &["search", "--order-by", "feature"], says: "there is no order by `feature`", ..LIVED },
+    Case { name: "search-after-no-cursor", run: &["search", "--after", "fraud"], says: "is not the end of a page", ..LIVED },
+    Case { name: "search-after-another-search", run: &["search", "tag.fraud", "--after", AFTER_ANOTHER], says: "belongs to another search", ..LIVED },
     Case { name: "list-none", run: &["list", "--limit", "0"], says: "0 is not in 1..=", ..LIVED },
     // Paths.
     Case { name: "path-missing", run: &["register", "fraud", "nowhere.bin", "--version", "v2"], says: "nowhere.bin", ..LIVED },

@@ -23,9 +23,9 @@ use crate::invalid::Invalid;
 use crate::lineage::{self, Graph, Impact, Lineage, Link, NodeName};
 use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
 use crate::policy::{Policy, PolicyChange, StageRule};
-use crate::query::{Page, Query, search};
 use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
 use crate::rejection::Rejection;
+use crate::search::{Page, Query};
 use crate::selector::Selector;
 use crate::stage::Stage;
 use crate::state::{ModelState, VersionState};
@@ -680,9 +680,9 @@ pub trait RegistryExt: Registry {
         }
     }
 
-    /// The versions that match a query, a page at a time.
-    fn find(&self, query: &Query) -> impl Future<Output = Result<Page, Error>> + Send {
-        search(self, query)
+    /// The versions of all models that match a query, a page at a time. See [`search`](crate::search).
+    fn search(&self, query: &Query) -> impl Future<Output = Result<Page, Error>> + Send {
+        crate::search::search(self, query)
     }
 
     /// The commits of a model, or of another stream, from a revision on.

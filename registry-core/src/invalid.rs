@@ -28,3 +28,26 @@ impl Invalid {
         Invalid { what, value: format!("{shown:?}"), problem: problem.into() }
     }
 }
+
+/// The word that was probably meant, for messages; none if no known one is near.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known = known.into_iter().map(|known| (distance(word, known), known));
+    let (distance, nearest) = known.min()?;
+    (distance <= nearest.len() / 2).then_some(nearest)
+}
+
+/// How many letters must be put in, taken out or exchanged to make one word of the other.
+fn distance(a: &str, b: &str) -> usize {
+    const CHARS_MAX: usize = 64;
+    let b: Vec<char> = b.chars().take(CHARS_MAX).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().take(CHARS_MAX).enumerate() {
+        let mut next = vec![i + 1];
+        for ((above, above_left), other) in row.iter().skip(1).zip(&row).zip(&b) {
+            let left = next.last().copied().unwrap_or(0);
+            next.push((above + 1).min(left + 1).min(above_left + usize::from(letter != *other)));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

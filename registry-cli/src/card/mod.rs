@@ -50,7 +50,7 @@ use std::path::Path;
 
 use registry_core::{
     ArtifactPath, Content, Direction, EnvironmentFile, FeatureSchema, Finite, Invalid, Key, Metric,
-    ModelName, ModelVersion, Signature, Stage, Version,
+    ModelName, ModelVersion, Signature, Stage, Version, nearest,
 };
 
 pub(crate) use self::flags::{Described, Statements};
@@ -453,33 +453,12 @@ pub(crate) fn parent(text: &str, model: &ModelName) -> Result<ModelVersion, Inva
 }
 
 fn unknown(at: &At<'_>, key: &str, known: &[&[&str]]) -> Invalid {
-    let nearest = known
-        .iter()
-        .flat_map(|keys| keys.iter())
-        .map(|known| (distance(key, known), *known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 2);
-    match nearest {
-        Some((_, known)) => {
+    match nearest(key, known.iter().flat_map(|keys| keys.iter().copied())) {
+        Some(known) => {
             at.invalid(format!("is not known; did you mean `{known}`? Other things go below `extra`"))
         }
         None => at.invalid("is not known; metrics go below `metrics`, other things below `extra`"),
     }
-}
-
-/// How many letters must be put in, taken out or exchanged to make one word of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().take(64).enumerate() {
-        let mut next = vec![i + 1];
-        for ((above, above_left), other) in row.iter().skip(1).zip(&row).zip(&b) {
-            let left = next.last().copied().unwrap_or(0);
-            next.push((above + 1).min(left + 1).min(above_left + usize::from(letter != *other)));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -20,11 +20,6 @@ pub(crate) fn end_of_day(text: &str) -> Result<Timestamp, Invalid> {
     Timestamp::parse_or_end_of_day(text)
 }
 
-/// A day as it is typed: a date, whose beginning is meant, or an instant.
-pub(crate) fn start_of_day(text: &str) -> Result<Timestamp, Invalid> {
-    Timestamp::parse_or_start_of_day(text)
-}
-
 /// `registry deprecate fraud-detection v2.5.0 --superseded-by v3.0.0 --end-of-life 2026-12-31`
 #[derive(Debug, Args)]
 pub(crate) struct Deprecate {

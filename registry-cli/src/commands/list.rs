@@ -1,18 +1,13 @@
-//! Why this exists: the commands that look: all models, one model or version, and versions found by what
-//! they are.
+//! Why this exists: the commands that look: all models, or one model or version.
 
 use clap::Args;
 use registry_core::{
-    Actor, Bump, Cursor, Found, Invalid, Key, ModelName, ModelState, ModelVersion, Need, Query,
-    Registry as _, RegistryExt as _, Selector, Stage, Timestamp,
+    Bump, Found, ModelName, ModelState, Need, Registry as _, RegistryExt as _, Selector, Stage, Timestamp,
 };
-use serde::Serialize;
 
-use crate::commands::annotate::{end_of_day, start_of_day};
 use crate::commands::stage::{request_lines, safety_line};
 use crate::commands::{Session, warn};
 use crate::failure::Failure;
-use crate::input::TagArg;
 use crate::output::{Paint, one_line, quoted};
 use crate::place::Purpose;
 use crate::table::Table;
@@ -221,7 +216,7 @@ fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), 
     card.show(session)
 }
 
-fn note(version: &VersionRow) -> String {
+pub(super) fn note(version: &VersionRow) -> String {
     let notes = [
         (version.is_deleted, "deleted"),
         (version.is_quarantined, "quarantined"),
@@ -403,160 +398,5 @@ fn shortened(names: &[String]) -> String {
     match names.len().checked_sub(SHOWN_MAX) {
         Some(rest) if rest != 0 => format!("{shown}, and {rest} more"),
         _ => shown,
-    }
-}
-
-/// A metric and the values it may have, as they are typed: `accuracy>=0.9`.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct MetricRange {
-    name: Key,
-    low: Option<f64>,
-    high: Option<f64>,
-}
-
-impl std::str::FromStr for MetricRange {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let expected = "expected `NAME>=NUMBER`, `NAME<=NUMBER`, `NAME=FROM..TO` or `NAME`";
-        let number = |part: &str| match part.trim().parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(number),
-            _ => Err(Invalid::new("metric range", text, expected)),
-        };
-        let name = |part: &str| part.trim().parse::<Key>();
-        if let Some((left, right)) = text.split_once(">=") {
-            return Ok(MetricRange { name: name(left)?, low: Some(number(right)?), high: None });
-        }
-        if let Some((left, right)) = text.split_once("<=") {
-            return Ok(MetricRange { name: name(left)?, low: None, high: Some(number(right)?) });
-        }
-        if let Some((left, right)) = text.split_once('=') {
-            let (low, high) = right.split_once("..").unwrap_or((right, right));
-            let (low, high) = (number(low)?, number(high)?);
-            if high < low {
-                return Err(Invalid::new("metric range", text, "ends before it begins"));
-            }
-            return Ok(MetricRange { name: name(left)?, low: Some(low), high: Some(high) });
-        }
-        if text.contains(['<', '>']) {
-            return Err(Invalid::new("metric range", text, expected));
-        }
-        Ok(MetricRange { name: name(text)?, low: None, high: None })
-    }
-}
-
-/// `registry find --stage staging --tag fraud --metric "accuracy>=0.9"`
-#[derive(Debug, Args)]
-pub(crate) struct Find {
-    /// A text in the name, the description, the algorithm, the framework or a tag
-    text: Option<String>,
-    /// A part of the model's name
-    #[arg(long, value_name = "PART")]
-    name: Option<String>,
-    /// The stage it is in
-    #[arg(long, value_name = "STAGE")]
-    stage: Option<Stage>,
-    /// A tag of the version or its model, KEY or KEY=VALUE, repeatable
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<TagArg>,
-    /// A metric and its range: accuracy>=0.9, loss<=0.1, recall=0.6..0.8, repeatable
-    #[arg(long, value_name = "RANGE")]
-    metric: Vec<MetricRange>,
-    /// Who answers for it
-    #[arg(long, value_name = "WHO")]
-    owner: Option<Actor>,
-    /// Registered on this day or later
-    #[arg(long, value_name = "DATE", value_parser = start_of_day)]
-    since: Option<Timestamp>,
-    /// Registered on this day or earlier
-    #[arg(long, value_name = "DATE", value_parser = end_of_day)]
-    until: Option<Timestamp>,
-    /// Deleted versions too
-    #[arg(long)]
-    deleted: bool,
-    /// The most versions to show
-    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    limit: u32,
-    /// Begin after this version
-    #[arg(long, value_name = "MODEL@VERSION")]
-    after: Option<ModelVersion>,
-}
-
-/// The answer to `find`.
-#[derive(Debug, Serialize)]
-struct Matches<'a> {
-    matches: Vec<VersionView<'a>>,
-    /// Give it as `--after` to go on; null if this was all.
-    next: Option<String>,
-}
-
-impl Find {
-    pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let query = Query {
-            name_contains: self.name,
-            stage: self.stage,
-            tags: self.tag.into_iter().map(|tag| (tag.key, tag.value)).collect(),
-            metrics: self.metric.into_iter().map(|range| (range.name, range.low, range.high)).collect(),
-            owner: self.owner,
-            registered_from: self.since,
-            registered_until: self.until,
-            text: self.text,
-            with_deleted: self.deleted,
-            after: self.after.map(|after| Cursor { model: after.model, version: after.version }),
-            limit: usize::try_from(self.limit).unwrap_or(usize::MAX),
-        };
-        let registry = session.open(Purpose::Read).await?;
-        let page = registry.find(&query).await?;
-        let next = page.next.as_ref().map(|next| format!("{}@{}", next.model, next.version));
-        if session.out.json {
-            let matches =
-                page.matches.iter().map(|found| VersionView::new(&found.model, &found.version)).collect();
-            return session.out.document(&Matches { matches, next });
-        }
-        if page.matches.is_empty() {
-            return session.out.line("nothing matches");
-        }
-        let mut table =
-            Table::new(["MODEL", "VERSION", "STAGE", "REGISTERED", "OWNER", "METRICS", "TAGS", "NOTE"]);
-        for found in &page.matches {
-            let content = &found.version.content;
-            let metrics = content.metrics.iter().take(4);
-            let metrics = metrics.map(|(name, metric)| format!("{name} {}", words::number(metric.value)));
-            let row = VersionRow::new(&found.version);
-            table.row([
-                found.model.to_string(),
-                found.version.version.to_string(),
-                found.version.stage.to_string(),
-                words::time(found.version.registered.at),
-                content.metadata.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
-                metrics.collect::<Vec<_>>().join(", "),
-                words::tags(&content.tags),
-                note(&row),
-            ]);
-        }
-        session.out.line(table.render(session.out.paint(), ""))?;
-        match next {
-            Some(next) => session.out.line(format!("more with: --after {}", quoted(&next))),
-            None => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metric_ranges_are_read_as_they_are_typed() {
-        let read = |text: &str| text.parse::<MetricRange>().map(|range| (range.low, range.high));
-        assert_eq!(read("accuracy>=0.9").unwrap(), (Some(0.9), None));
-        assert_eq!(read("loss <= 0.1").unwrap(), (None, Some(0.1)));
-        assert_eq!(read("recall=0.6..0.8").unwrap(), (Some(0.6), Some(0.8)));
-        assert_eq!(read("recall=1").unwrap(), (Some(1.0), Some(1.0)));
-        assert_eq!(read("recall").unwrap(), (None, None));
-        for bad in ["accuracy>0.9", "accuracy>=high", "accuracy>=NaN", "=1", ">=1", "recall=2..1", "a=1..inf"]
-        {
-            assert!(read(bad).is_err(), "{bad}");
-        }
     }
 }

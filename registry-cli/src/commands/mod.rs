@@ -12,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod maintain;
 pub(crate) mod policy;
 pub(crate) mod register;
+pub(crate) mod search;
 pub(crate) mod stage;
 
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let done = match cli.command {
         Command::List(list) => list.run(&mut session).await,
         Command::Info(info) => info.run(&mut session).await,
-        Command::Find(find) => find.run(&mut session).await,
+        Command::Search(search) => search.run(&mut session).await,
         Command::Register(register) => register.run(&mut session).await,
         Command::Bump(bump) => bump.run(&mut session).await,
         Command::Explain(explain) => explain.run(&mut session).await,

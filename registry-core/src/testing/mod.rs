@@ -140,7 +140,7 @@ macro_rules! exam {
             damaged_bytes_are_found_and_named,
             rollback_passes_over_damaged_bytes,
             garbage_is_collected_and_nothing_else,
-            versions_are_found_across_models,
+            searches_have_one_answer,
             lineage_crosses_models,
             commits_are_watched_in_order,
             a_follower_sees_the_new_production_version,

@@ -7,17 +7,18 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{Candidate, Damage, Handle};
-use crate::command::{By, Command, Request};
-use crate::content::{Content, Metric};
+use crate::command::{By, Command, Request, VersionChoice};
+use crate::content::Content;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
 use crate::lineage::{Derivation, Link, NodeKind};
 use crate::name::ModelName;
 use crate::policy::{ApprovalRule, StageRule};
-use crate::query::Query;
 use crate::registry::{Need, Outcome, Registry};
 use crate::rejection::Rejection;
+use crate::search::{Page, Query};
 use crate::selector::Selector;
 use crate::stage::Stage;
 use crate::state::ModelState;
@@ -498,61 +499,173 @@ pub async fn garbage_is_collected_and_nothing_else(candidate: &dyn Candidate) {
     assert!(matches!(gone.rejection(), Some(Rejection::ArtifactMissing { .. })), "{gone}");
 }
 
-/// By stage, tag, metric and owner, page by page.
-pub async fn versions_are_found_across_models(candidate: &dyn Candidate) {
-    let registry = candidate.open().await.registry();
-    for number in 0..12_u32 {
-        let model = name(&format!("m{number:02}"));
-        let mut content = Content::default();
-        if number % 2 == 0 {
-            content.tags.insert("fraud".parse().unwrap(), "eu".into());
-        }
-        let accuracy = Metric::new(f64::from(number) / 10.0).unwrap();
-        content.metrics.insert("accuracy".parse().unwrap(), accuracy);
-        content.metadata.owner = Some(if number < 6 { "ann" } else { "ben" }.parse().unwrap());
-        for patch in 0..2 {
-            let registration = Registration::new(Version::new(1, 0, patch), content.clone());
-            registry.register(&by("t"), &model, registration, &[]).await.unwrap();
-        }
-        if number % 3 == 0 {
-            promote(&registry, &model, "1.0.1", &TO_PRODUCTION).await;
-        }
-    }
+/// What is searched for has one answer, in one order, in pages of any size, on every backend.
+pub async fn searches_have_one_answer(candidate: &dyn Candidate) {
+    const C1: &str = "card@v1.0.0";
+    const C2: &str = "card@v1.1.0";
+    const C3: &str = "card@v2.0.0-rc.1";
+    const H1: &str = "churn@v1.0.0";
+    const H2: &str = "churn@v1.9.0";
+    const H3: &str = "churn@v1.10.0";
+    const L1: &str = "loan@v1.0.0";
+
+    searched_world(&candidate.open().await).await;
     let reader = candidate.open().await.registry();
-    let ask = |query: Query| {
-        let reader = Arc::clone(&reader);
-        async move {
-            let (mut query, mut found) = (query, Vec::new());
-            loop {
-                let page = reader.find(&query).await.unwrap();
-                found.extend(
-                    page.matches.iter().map(|found| format!("{}@{}", found.model, found.version.version)),
-                );
-                match page.next {
-                    Some(next) => query.after = Some(next),
-                    None => return found,
-                }
+    let file = Digest::of(b"the weights of card@v1.1.0");
+    let (whole, part) = (format!("digest = {file}"), format!("digest != {}", &file.hex()[..8]));
+    let answers: [(&str, &[&str]); 46] = [
+        ("", &[C1, C2, C3, H1, H3, L1]),
+        ("name = 'card'", &[C1, C2, C3]),
+        ("name in ('loan', 'churn', 'nobody')", &[H1, H3, L1]),
+        ("name like 'C%'", &[C1, C2, C3, H1, H3]),
+        ("version = 1", &[C1, H1, L1]),
+        ("version >= 1.9", &[C3, H3]),
+        ("version = ^1.0", &[C1, C2, H1, H3, L1]),
+        ("version < 2.0.0-rc.1 and version != 1.0", &[C2, H3]),
+        ("stage = prod", &[C2]),
+        ("stage in (staging, archived)", &[C1, H1]),
+        ("stage = dev", &[C3, H3, L1]),
+        ("stage != production and name = card", &[C1, C3]),
+        ("tag.fraud", &[C1, C2, L1]),
+        ("tag.fraud = 'eu'", &[C1]),
+        ("tag.fraud != 'eu'", &[C2, L1]),
+        ("not tag.fraud = 'eu'", &[C2, C3, H1, H3, L1]),
+        ("tag.fraud not in ('eu', 'us')", &[L1]),
+        ("metric.auc >= 0.81", &[C1, C2]),
+        ("metric.auc < 0.8", &[H1, H3]),
+        ("metric.loss", &[H1]),
+        ("param.depth > 6", &[C2]),
+        ("param.booster = 'gbtree' and param.early = true", &[C1]),
+        ("owner = 'ann'", &[C1, H1]),
+        ("owner != 'ann'", &[C2]),
+        ("created = 2024-02-10", &[C2]),
+        ("created < 2024-02-10", &[C1, H1]),
+        ("promoted >= 2024-02-11", &[C2]),
+        ("deprecated", &[H3]),
+        ("not deprecated and name = 'churn'", &[H1]),
+        ("deleted", &[H2]),
+        ("quarantined or alias = 'champion'", &[C2]),
+        ("feature = 'amount'", &[C1, C2, H1]),
+        ("feature_set = 'cards'", &[C1, C2]),
+        ("feature_set = 'cards:7'", &[C1]),
+        ("data = 'd1' and experiment = 'exp-1'", &[C1]),
+        (&whole, &[C2]),
+        (&part, &[C1, C3, H1, H3, L1]),
+        ("parent = card@v1", &[C2]),
+        ("algorithm like '%BOOST' and framework = 'xgboost==1.7'", &[C1]),
+        ("text = 'LOANS'", &[L1]),
+        ("(owner = 'ann' or owner = 'ben') and not (stage = archived or metric.auc < 0.8)", &[C2]),
+        ("order by version desc", &[C3, H3, C2, C1, H1, L1]),
+        ("metric.auc order by metric.auc, version desc", &[H3, H1, C1, C2]),
+        ("order by metric.auc desc, name desc", &[C2, C1, H1, H3, L1, C3]),
+        ("order by stage, created desc", &[L1, C3, H3, H1, C2, C1]),
+        ("order by owner", &[C1, H1, C2, C3, H3, L1]),
+    ];
+    for (text, expected) in answers {
+        let asked: Query = text.parse().unwrap();
+        let page = reader.search(&asked).await.unwrap();
+        assert_eq!(shown(&page), expected, "{text}");
+        assert_eq!(page.next, None, "{text}");
+        // Of those that are dear where each look is a request, only some are turned page by page.
+        if !["", "tag.fraud", "order by version desc", "order by metric.auc desc, name desc"].contains(&text)
+        {
+            continue;
+        }
+        let mut paged = Vec::new();
+        let mut asked = Query { limit: 2, ..asked };
+        loop {
+            let page = reader.search(&asked).await.unwrap();
+            paged.extend(shown(&page));
+            match page.next {
+                // As it comes back from whoever was shown it.
+                Some(next) => asked.after = Some(next.to_string().parse().unwrap()),
+                None => break,
             }
         }
-    };
-    let fraud = vec![("fraud".parse().unwrap(), Some("eu".to_owned()))];
-    for limit in [1, 2, 3, 100] {
-        let found = ask(Query { stage: Some(Stage::Production), limit, ..Query::default() }).await;
-        assert_eq!(found, ["m00@v1.0.1", "m03@v1.0.1", "m06@v1.0.1", "m09@v1.0.1"], "limit {limit}");
-        let found = ask(Query {
-            tags: fraud.clone(),
-            owner: Some("ann".parse().unwrap()),
-            limit,
-            ..Query::default()
-        })
-        .await;
-        assert_eq!(found.len(), 6, "limit {limit}: {found:?}");
-        let metrics = vec![("accuracy".parse().unwrap(), Some(0.9), None)];
-        let found = ask(Query { metrics, limit, ..Query::default() }).await;
-        assert_eq!(found.len(), 6, "limit {limit}: {found:?}");
-        assert_eq!(ask(Query { text: Some("M1".into()), limit, ..Query::default() }).await.len(), 4);
+        assert_eq!(paged, expected, "{text} by two");
     }
-    assert_eq!(ask(Query::default()).await.len(), 24);
+    let first = Query { limit: 1, ..Query::default() };
+    let after = reader.search(&first).await.unwrap().next;
+    let other: Query = "stage = dev".parse().unwrap();
+    let refused = reader.search(&Query { after, ..other }).await.unwrap_err();
+    assert!(refused.to_string().contains("belongs to another search"), "{refused}");
+}
+
+fn shown(page: &Page) -> Vec<String> {
+    page.matches.iter().map(|found| format!("{}@{}", found.model, found.version.version)).collect()
+}
+
+/// Three models, with a little of everything that can be searched for.
+async fn searched_world(handle: &Handle) {
+    let clock = Arc::new(ManualClock::new(Timestamp::EPOCH));
+    let registry = at(handle, &clock);
+    let alice = by("alice");
+    let on = |day: &str| clock.set(day.parse::<Timestamp>().unwrap());
+    let make = async |model: &str, number: &str, content: serde_json::Value| {
+        let bytes = Bytes::from(format!("the weights of {model}@v{number}"));
+        let upload = Upload { path: "model.bin".parse().unwrap(), source: &bytes };
+        let choice = VersionChoice::Explicit {
+            version: version(number),
+            allow_smaller: Some("numbers are not the matter here".parse().unwrap()),
+        };
+        let registration = Registration::new(choice, serde_json::from_value(content).unwrap());
+        registry.register(&alice, &name(model), registration, &[upload]).await.unwrap();
+    };
+
+    on("2024-01-10T12:00:00Z");
+    let first = serde_json::json!({
+        "features": {"set": "cards", "version": "7", "features": ["amount", "country"]},
+        "metadata": {
+            "algorithm": "XGBoost",
+            "framework": "xgboost==1.7",
+            "hyperparameters": {"depth": 6, "booster": "gbtree", "early": true},
+            "training_data_version": "d1",
+            "experiment": "exp-1",
+            "owner": "ann",
+        },
+        "metrics": {"auc": 0.81},
+        "tags": {"fraud": "eu"},
+    });
+    make("card", "1.0.0", first).await;
+    promote(&registry, &name("card"), "1.0.0", &TO_PRODUCTION).await;
+
+    on("2024-01-20T12:00:00Z");
+    let other = serde_json::json!({
+        "features": ["amount", "age"],
+        "metadata": {"algorithm": "Logistic Regression", "training_data_version": "d1", "owner": "ann"},
+        "metrics": {"auc": 0.75, "loss": 0.3},
+    });
+    make("churn", "1.0.0", other).await;
+    promote(&registry, &name("churn"), "1.0.0", &[Stage::Staging]).await;
+
+    on("2024-02-10T12:00:00Z");
+    let second = serde_json::json!({
+        "features": {"set": "cards", "version": "8", "features": ["amount", "country"]},
+        "metadata": {"hyperparameters": {"depth": 8}, "parent_model": "card@v1.0.0", "owner": "ben"},
+        "metrics": {"auc": 0.9},
+        "tags": {"fraud": "us"},
+    });
+    make("card", "1.1.0", second).await;
+    on("2024-02-11T12:00:00Z");
+    promote(&registry, &name("card"), "1.1.0", &TO_PRODUCTION).await;
+    let champion = "champion".parse().unwrap();
+    registry.set_alias(&alice, &name("card"), &champion, &version("1.1.0")).await.unwrap();
+
+    on("2024-02-20T12:00:00Z");
+    make("churn", "1.9.0", serde_json::json!({"metrics": {"auc": 0.5}})).await;
+    registry.delete(&alice, &name("churn"), &version("1.9.0")).await.unwrap();
+    on("2024-03-01T12:00:00Z");
+    make("churn", "1.10.0", serde_json::json!({"metrics": {"auc": 0.75}})).await;
+    registry.deprecate(&alice, &name("churn"), &version("1.10.0"), None, None).await.unwrap();
+
+    on("2024-03-10T12:00:00Z");
+    make("card", "2.0.0-rc.1", serde_json::json!({})).await;
+    on("2024-04-01T12:00:00Z");
+    make("loan", "1.0.0", serde_json::json!({})).await;
+    let tags = [("fraud".parse().unwrap(), "both".to_owned())].into();
+    registry.change_tags(&alice, &name("loan"), None, tags, Vec::new()).await.unwrap();
+    let description = Some("Judges loans".parse().unwrap());
+    registry.describe(&alice, &name("loan"), None, description).await.unwrap();
 }
 
 /// Lineage is followed across models, by terms, and no circle gets in.
