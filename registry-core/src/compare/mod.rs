@@ -240,7 +240,7 @@ pub fn compare(old: &Subject, new: &Subject, options: &CompareOptions) -> Versio
     }
 }
 
-/// How metrics changed, with the p-values of all tests corrected together.
+/// How metrics changed, in the order of their names, with the p-values of all tests corrected together.
 pub(crate) fn metric_changes(
     before: &BTreeMap<Key, Metric>,
     after: &BTreeMap<Key, Metric>,

@@ -9,11 +9,13 @@
 mod adopt;
 mod annotate;
 mod approval;
+mod gates;
 mod promotion;
 mod registration;
 mod rollback;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,6 +109,12 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
             rules.amend(version, metadata, metrics, deployment)?
         }
         Command::ChangePolicy { change } => rules.change_policy(change)?,
+        Command::StartTrial { treatment, control, plan } => {
+            rules.start_trial(treatment, control.as_ref(), plan)?
+        }
+        Command::ObserveTrial { treatment, observed } => rules.observe_trial(treatment, observed)?,
+        Command::ConcludeTrial { treatment } => rules.conclude_trial(treatment)?,
+        Command::AbortTrial { treatment } => rules.abort_trial(treatment)?,
         Command::Adopt(adoption) => adopt::adopt(state, adoption, context)?,
     })
 }
