@@ -23,6 +23,19 @@ pub(crate) fn text_file(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::file(path, "is not text in UTF-8"))
 }
 
+/// What a file says, in the format that its extension names.
+pub(crate) fn parsed_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let text = text_file(path)?;
+    let broken = |problem: String| Failure::file(path, problem.trim_start_matches("error: ").trim_end());
+    match extension.to_ascii_lowercase().as_str() {
+        "toml" => toml::from_str(&text).map_err(|error| broken(error.to_string())),
+        "json" => serde_json::from_str(&text).map_err(|error| broken(error.to_string())),
+        "yaml" | "yml" => serde_saphyr::from_str(&text).map_err(|error| broken(error.to_string())),
+        _ => Err(broken("the extension must say its format: .toml, .yaml, .yml or .json".to_owned())),
+    }
+}
+
 /// `NAME=VALUE`, taken apart at the first `=`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pair {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::commands::annotate::{end_of_day, start_of_day};
 use crate::commands::stage::{request_lines, safety_line};
+use crate::commands::trial::trial_lines;
 use crate::commands::{Session, warn};
 use crate::failure::Failure;
 use crate::input::TagArg;
@@ -202,6 +203,12 @@ fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), 
         card.field("moves", moves);
     }
     show_requests(&mut card, &view.requests, paint);
+    if !view.trials.is_empty() {
+        card.heading("Trials");
+    }
+    for line in view.trials.iter().flat_map(|trial| trial_lines(trial, paint)) {
+        card.line(line);
+    }
     card.heading(&format!("Versions: {}", counts(&row.versions)));
     let mut table = Table::new(["VERSION", "STAGE", "REGISTERED", "BY", "NOTE"]);
     let shown = if all { usize::MAX } else { VERSIONS_SHOWN };
@@ -408,9 +415,9 @@ fn shortened(names: &[String]) -> String {
 /// A metric and the values it may have, as they are typed: `accuracy>=0.9`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MetricRange {
-    name: Key,
-    low: Option<f64>,
-    high: Option<f64>,
+    pub(crate) name: Key,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
 }
 
 impl std::str::FromStr for MetricRange {
