@@ -6,7 +6,8 @@
 //! is registered, and [`page`] prints what becomes of it.
 //!
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
-//! running service, `pipeline` registers from a training pipeline that may be restarted, `shared_bucket` lets
+//! running service, `pipeline` registers from a training pipeline that may be restarted, `trial`
+//! tries a version beside another before it is promoted, `shared_bucket` lets
 //! two processes meet in a bucket, and `mlflow` puts a registry around an MLflow server that runs already.
 
 pub mod describe;
@@ -30,6 +31,8 @@ mod documents {
     mod mlflow {}
     #[doc = include_str!("../../docs/policies.md")]
     mod policies {}
+    #[doc = include_str!("../../docs/trials.md")]
+    mod trials {}
     #[doc = include_str!("../../docs/versioning.md")]
     mod versioning {}
 }
