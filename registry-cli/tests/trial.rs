@@ -1,5 +1,7 @@
 //! Gates and trials through the binary, as people and programs see them.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod common;
 
 use common::World;
