@@ -135,6 +135,31 @@ fn the_service_swaps_models_and_ends() {
 }
 
 #[test]
+fn a_version_is_tried_before_gates_let_it_into_production() {
+    let text = unwrapped(&output(env!("CARGO_BIN_EXE_trial"), &[]));
+    assert_in_order(
+        &text,
+        &[
+            "- accuracy at least 0.85",
+            "- favourable trial in staging",
+            "does not pass 4 of the gates of production",
+            "less than 0.85",
+            "no regression of accuracy (significance 0.05), against v1.0.0: accuracy went from",
+            "which is significantly worse",
+            "compatible, against v1.0.0: inputs.area_error breaks callers",
+            "v1.1.0 does not pass 1 of the gates of production",
+            "of v1.1.0 is not on record; start one",
+            "v1.0.0 gets 0.9 of the requests of staging",
+            "v1.1.0 gets 0.1 of the requests of staging",
+            "The trial is favourable, p = ",
+            "v1.1.0 is in production, and this is kept with the move:",
+            "- accuracy at least 0.85: accuracy is 0.9",
+            "- favourable trial in staging, against v1.0.0: trial begun at revision",
+        ],
+    );
+}
+
+#[test]
 fn two_processes_share_a_bucket() {
     let text = output(env!("CARGO_BIN_EXE_shared_bucket"), &[]);
     assert_in_order(&text, &["waits for a model", "registered v0.1.0", "serves v0.1.0", "serves v0.1.1"]);

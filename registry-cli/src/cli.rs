@@ -6,7 +6,7 @@ use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
     annotate, approval, compare, drift, get, history, lineage, list, maintain, policy, register, search,
-    stage,
+    stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -153,7 +153,9 @@ commands! {
     "alias", "Show, set or remove aliases", Alias, annotate::Alias, annotate::Alias::augment_args;
     "describe", "Describe a model or a version", Describe, annotate::Describe, annotate::Describe::augment_args;
     "amend", "Add or correct metadata, metrics and deployment figures of a version", Amend, annotate::Amend, annotate::Amend::augment_args;
-    "policy", "Show or change rules: who must approve, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
+    "policy", "Show or change rules: who must approve, what must be shown, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
+    "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
+    "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
     "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
     "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use registry_core::{Error, Invalid, Rejection, RejectionKind};
+use registry_core::{Error, GateResult, Invalid, Rejection, RejectionKind};
 use serde::Serialize;
 
 /// What sort of failure it is.
@@ -78,6 +78,14 @@ impl Failure {
         Invalid::new("file", path.display(), problem.to_string()).into()
     }
 
+    /// The gates that were not passed.
+    pub(crate) fn gates(&self) -> &[GateResult] {
+        match self {
+            Failure::Registry(Error::Rejected(Rejection::GatesClosed { failed, .. })) => failed,
+            _ => &[],
+        }
+    }
+
     /// The kind and the message; none if there is nobody left to tell.
     pub(crate) fn told(&self) -> Option<(Kind, String)> {
         match self {
@@ -137,11 +145,14 @@ struct Envelope<'a> {
 struct Body<'a> {
     kind: Kind,
     message: &'a str,
+    /// The gates that were not passed, if that is what it is about.
+    #[serde(skip_serializing_if = "<[GateResult]>::is_empty")]
+    gates: &'a [GateResult],
 }
 
 /// The failure as a program reads it.
-pub(crate) fn as_json(kind: Kind, message: &str) -> String {
-    serde_json::to_string(&Envelope { error: Body { kind, message } }).unwrap_or_default()
+pub(crate) fn as_json(kind: Kind, message: &str, gates: &[GateResult]) -> String {
+    serde_json::to_string(&Envelope { error: Body { kind, message, gates } }).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,6 +24,19 @@ pub(crate) fn text_file(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| Failure::file(path, "is not text in UTF-8"))
 }
 
+/// What a file says, in the format that its extension names.
+pub(crate) fn parsed_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let text = text_file(path)?;
+    let broken = |problem: String| Failure::file(path, problem.trim_start_matches("error: ").trim_end());
+    match extension.to_ascii_lowercase().as_str() {
+        "toml" => toml::from_str(&text).map_err(|error| broken(error.to_string())),
+        "json" => serde_json::from_str(&text).map_err(|error| broken(error.to_string())),
+        "yaml" | "yml" => serde_saphyr::from_str(&text).map_err(|error| broken(error.to_string())),
+        _ => Err(broken("the extension must say its format: .toml, .yaml, .yml or .json".to_owned())),
+    }
+}
+
 /// `NAME=VALUE`, taken apart at the first `=`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pair {
@@ -69,6 +82,45 @@ impl std::str::FromStr for MetricArg {
             Invalid::new("metric", text, format!("`{}` is not a number", crate::output::one_line(value)))
         })?;
         Ok(MetricArg { name: name.parse()?, metric: Metric::new(number)? })
+    }
+}
+
+/// A metric and the values it may have, as they are typed: `accuracy>=0.9`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MetricRange {
+    pub(crate) name: Key,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+}
+
+impl std::str::FromStr for MetricRange {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let expected = "expected `NAME>=NUMBER`, `NAME<=NUMBER`, `NAME=FROM..TO` or `NAME`";
+        let number = |part: &str| match part.trim().parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(Invalid::new("metric range", text, expected)),
+        };
+        let name = |part: &str| part.trim().parse::<Key>();
+        if let Some((left, right)) = text.split_once(">=") {
+            return Ok(MetricRange { name: name(left)?, low: Some(number(right)?), high: None });
+        }
+        if let Some((left, right)) = text.split_once("<=") {
+            return Ok(MetricRange { name: name(left)?, low: None, high: Some(number(right)?) });
+        }
+        if let Some((left, right)) = text.split_once('=') {
+            let (low, high) = right.split_once("..").unwrap_or((right, right));
+            let (low, high) = (number(low)?, number(high)?);
+            if high < low {
+                return Err(Invalid::new("metric range", text, "ends before it begins"));
+            }
+            return Ok(MetricRange { name: name(left)?, low: Some(low), high: Some(high) });
+        }
+        if text.contains(['<', '>']) {
+            return Err(Invalid::new("metric range", text, expected));
+        }
+        Ok(MetricRange { name: name(text)?, low: None, high: None })
     }
 }
 
@@ -163,4 +215,23 @@ impl std::str::FromStr for TagArg {
 /// The tags that were given.
 pub(crate) fn tags(given: &[TagArg]) -> Tags {
     given.iter().map(|tag| (tag.key.clone(), tag.value.clone().unwrap_or_default())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metric_ranges_are_read_as_they_are_typed() {
+        let read = |text: &str| text.parse::<MetricRange>().map(|range| (range.low, range.high));
+        assert_eq!(read("accuracy>=0.9").unwrap(), (Some(0.9), None));
+        assert_eq!(read("loss <= 0.1").unwrap(), (None, Some(0.1)));
+        assert_eq!(read("recall=0.6..0.8").unwrap(), (Some(0.6), Some(0.8)));
+        assert_eq!(read("recall=1").unwrap(), (Some(1.0), Some(1.0)));
+        assert_eq!(read("recall").unwrap(), (None, None));
+        for bad in ["accuracy>0.9", "accuracy>=high", "accuracy>=NaN", "=1", ">=1", "recall=2..1", "a=1..inf"]
+        {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
 }

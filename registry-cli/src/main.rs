@@ -58,7 +58,7 @@ fn tell(failure: &Failure, json: bool) -> ExitCode {
     let mut stderr = anstream::stderr();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let _ = if json {
-        writeln!(stderr, "{}", failure::as_json(kind, &message))
+        writeln!(stderr, "{}", failure::as_json(kind, &message, failure.gates()))
     } else {
         writeln!(stderr, "{style}error:{style:#} {}", output::harmless(&message))
     };
@@ -74,7 +74,7 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         let text = error.render().to_string();
         let message = text.split("\n\nUsage:").next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message).trim_end();
-        let _ = writeln!(std::io::stderr(), "{}", failure::as_json(Kind::Invalid, message));
+        let _ = writeln!(std::io::stderr(), "{}", failure::as_json(Kind::Invalid, message, &[]));
     }
     if is_help { ExitCode::SUCCESS } else { ExitCode::from(Kind::Invalid.exit_code()) }
 }

@@ -11,7 +11,9 @@
 //! | verbs that write | [`Done`], with what the verb adds |
 //! | `history`, `watch` | one [`CommitView`] a line |
 //! | `search` | `{"matches": [`[`VersionView`]`], "next": cursor or null}` |
-//! | failures, on the error output | `{"error": {"kind": …, "message": …}}` |
+//! | `trial show` | `{"model": name, "running": [trial], "concluded": [trial with its judgement]}` |
+//! | `traffic` | `{"revision": …, "stages": {stage: [{"version": …, "share": 0.9, "trial": revision}]}}` |
+//! | failures, on the error output | `{"error": {"kind": …, "message": …}}`, and `gates` if gates were not passed |
 
 use std::collections::BTreeMap;
 
@@ -19,7 +21,7 @@ use registry_core::event::{Decision, Numbering, RollbackSafety};
 use registry_core::state::{ApprovalRequest, Deprecation, Stamp};
 use registry_core::{
     Actor, AliasName, ApprovalRule, Content, Digest, Event, Found, ModelName, ModelState, Outcome, Policy,
-    Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Version, VersionState,
+    Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Trial, Version, VersionState,
 };
 use serde::Serialize;
 
@@ -189,6 +191,8 @@ pub(crate) struct ModelView {
     pub(crate) newest: Option<Version>,
     pub(crate) aliases: BTreeMap<AliasName, Version>,
     pub(crate) requests: Vec<RequestView>,
+    /// Those that run.
+    pub(crate) trials: Vec<Trial>,
     pub(crate) policy: Policy,
     /// The highest first.
     pub(crate) all_versions: Vec<VersionRow>,
@@ -207,6 +211,7 @@ impl ModelView {
             newest: state.newest.clone(),
             aliases: state.aliases.clone(),
             requests: RequestView::all(model, state, now),
+            trials: state.trials.values().map(|trial| (**trial).clone()).collect(),
             policy: (*state.policy).clone(),
             all_versions: state.versions().rev().map(|version| VersionRow::new(version)).collect(),
         }

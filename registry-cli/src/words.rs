@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::event::{ClosedCause, StageCause, StageChanged, VersionRegistered};
+use registry_core::event::{AbortCause, ClosedCause, StageCause, StageChanged, VersionRegistered};
 use registry_core::lineage::Link;
 use registry_core::state::Stamp;
+use registry_core::trial::{Arms, Judgement, PlannedEnd, Undecided};
 use registry_core::{
-    ApprovalRule, Event, Finite, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Timestamp, Version,
+    ApprovalRule, Event, Finite, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Tally, Timestamp,
+    TrialPlan, Version,
 };
 
 use crate::output::one_line;
 
-/// What requests for promotion were about, by their revision, since decisions name only that.
+/// What requests for promotion and trials were about, by their revision, since what follows names only that.
 pub(crate) type Requests = BTreeMap<Revision, (Version, Stage)>;
 
 /// An instant, to the second, in UTC: `2024-01-15 10:30:00Z`.
@@ -114,7 +116,63 @@ pub(crate) fn rule(rule: &ApprovalRule) -> String {
 
 /// What a stage demands.
 pub(crate) fn stage_rule(of: &StageRule) -> String {
-    of.approval.as_ref().map_or_else(|| "no approval".to_owned(), rule)
+    let approval = of.approval.as_ref().map_or_else(|| "no approval".to_owned(), rule);
+    if of.gates.is_empty() {
+        return approval;
+    }
+    let gates: Vec<String> = of.gates.iter().map(|gate| one_line(&gate.to_string())).collect();
+    format!("{approval}; gates: {}", gates.join("; "))
+}
+
+/// `10%`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{}%", rounded(share * 100.0))
+}
+
+/// A number with six decimals at most.
+pub(crate) fn rounded(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// `p = 0.0123`.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
+}
+
+/// When a trial ends.
+pub(crate) fn planned_end(end: PlannedEnd) -> String {
+    let duration = end.duration_seconds().map(|duration| format!("{} have passed", seconds(duration)));
+    let samples = end.samples_per_arm().map(|samples| format!("each arm has {samples} samples"));
+    listed(duration.into_iter().chain(samples))
+}
+
+/// What was counted in both arms: `control 913/90000 (0.010144), treatment 98/10000 (0.0098)`.
+pub(crate) fn tally(tally: &Tally) -> String {
+    let arms = match tally {
+        Tally::Proportion(Arms { control, treatment }) => [control, treatment].map(|counts| {
+            let share = counts.share().map(|share| format!(" ({})", rounded(share))).unwrap_or_default();
+            format!("{}/{}{share}", counts.successes(), counts.trials())
+        }),
+        Tally::Score(Arms { control, treatment }) => [control, treatment].map(|moments| {
+            let mean = moments.mean().map(|mean| format!(", mean {}", rounded(mean))).unwrap_or_default();
+            format!("{}{mean}", count(moments.count(), "sample", "samples"))
+        }),
+    };
+    let [control, treatment] = arms;
+    format!("control {control}, treatment {treatment}")
+}
+
+fn judgement(judgement: &Judgement) -> String {
+    let why = judgement.undecided.map(|why| format!(", for {}", why_undecided(why))).unwrap_or_default();
+    format!("{}{why}", judgement.verdict.as_str())
+}
+
+fn why_undecided(why: Undecided) -> &'static str {
+    match why {
+        Undecided::StoppedEarly => "it was stopped before its planned end",
+        other => other.as_str(),
+    }
 }
 
 /// The moves of a table: `development → staging, archived`.
@@ -134,6 +192,10 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
     let asked = |request: &Revision| match requests.get(request) {
         Some((version, to)) => format!("{version} for {to} (request {request})"),
         None => format!("request {request}"),
+    };
+    let tried = |trial: &Revision| match requests.get(trial) {
+        Some((version, stage)) => format!("{version} in {stage} (trial {trial})"),
+        None => format!("trial {trial}"),
     };
     let remark = |comment: &Option<registry_core::Text>| {
         comment.as_ref().map(|text| format!(": {}", one_line(text.as_str()))).unwrap_or_default()
@@ -168,6 +230,38 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
         Event::ApprovalOverridden { version, to, .. } => {
             format!("bypassed the approval of {version} for {to} in an emergency")
         }
+        Event::GatesOverridden { version, to, failed } => {
+            let gates: Vec<String> = failed.iter().map(|result| one_line(&result.gate.to_string())).collect();
+            format!("bypassed gates of {to} for {version} in an emergency: {}", gates.join("; "))
+        }
+        Event::TrialStarted(started) => {
+            let (treatment, control) = (&started.treatment.version, &started.control.version);
+            let TrialPlan { stage, share, measure, .. } = &started.plan;
+            format!(
+                "began to try {treatment} against {control} in {stage}, with {share} of its requests, by {}",
+                measure.name
+            )
+        }
+        Event::TrialObserved { trial, observed } => {
+            format!("counted for the trial of {}: {}", tried(trial), tally(observed))
+        }
+        Event::TrialLooked { trial, judgement: seen } => {
+            let (look, looks) = (seen.look, seen.looks);
+            format!(
+                "looked at the trial of {}, {look} of {looks}: {}; it goes on",
+                tried(trial),
+                judgement(seen)
+            )
+        }
+        Event::TrialConcluded { trial, judgement: seen } => {
+            format!("concluded the trial of {}: {}", tried(trial), judgement(seen))
+        }
+        Event::TrialAborted { trial, cause } => match cause {
+            AbortCause::Displaced { version } => {
+                format!("ended the trial of {}, since {version} left its place", tried(trial))
+            }
+            _ => format!("ended the trial of {}", tried(trial)),
+        },
         Event::RolledBack(done) => {
             let forced = if done.forced { ", by force although clients break" } else { "" };
             format!("rolled back from {} to {}{forced}", done.from, done.to)

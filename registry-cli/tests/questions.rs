@@ -2,7 +2,7 @@
 //! model", "which experiments led to it", "what models use this feature set", "what would changing this feature touch",
 //! "is the new version better". Word for word the same answers wherever the registry is.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod common;
 
@@ -146,6 +146,8 @@ fn answers(world: World) {
         "fraud-detection@v4.0.0",
     ]);
     ask(&["compare", model, "v3.0.0", "v3.1.0"]);
+    ask(&["search", "feature_set = card and metric.accuracy >= 0.86 and stage = prod"]);
+    ask(&["search", "parent = fraud-detection@v3.1.0 or data = blacklist order by version desc"]);
     ask(&["info", "fraud-mobile", "newest"]);
     assert_snapshot!("questions", story);
 

@@ -3,7 +3,7 @@
 //! the same answer, and one that does not fit the log, byte for byte, is ignored.
 //!
 //! There are two kinds. The **brief** one holds what is asked for most (what is in production and in
-//! staging, what aliases point to, the newest version, the last few that were in production) and is
+//! staging, what aliases point to, the trials that run, the newest version, the last few that were in production) and is
 //! renewed by writers every [`CommitLog::brief_every`] commits: its size does not grow with the number of
 //! versions and commits, so neither does the cost of a cold look at production, nor of keeping it. The **whole** one is
 //! kept by a reader that just had to replay more commits than the last one covered, so that
@@ -108,6 +108,7 @@ fn brief(state: &ModelState) -> ModelState {
             .collect(),
         spans: Default::default(),
         fulfilled: Default::default(),
+        concluded: Default::default(),
         partial: true,
         ..state.clone()
     }

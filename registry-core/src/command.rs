@@ -14,6 +14,7 @@ use crate::policy::PolicyChange;
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
+use crate::trial::{Tally, TrialPlan};
 use crate::version::{Bump, Version};
 
 /// Who asks, and how: the part that every request has in common.
@@ -145,7 +146,7 @@ pub enum Command {
         to: Stage,
         /// Demand approval even where no policy does.
         require_approval: bool,
-        /// Bypass a demanded approval in an emergency. A reason is mandatory.
+        /// Bypass a demanded approval, and gates, in an emergency. A reason is mandatory.
         emergency: bool,
     },
     /// Agree to a promotion.
@@ -258,6 +259,32 @@ pub enum Command {
         /// The change.
         change: PolicyChange,
     },
+    /// Begin a trial of a version.
+    StartTrial {
+        /// The version that is tried. It must be in staging.
+        treatment: Version,
+        /// The version that it is compared with; none means the one in production.
+        control: Option<Version>,
+        /// How.
+        plan: Box<TrialPlan>,
+    },
+    /// Add numbers to the trial of a version that runs.
+    ObserveTrial {
+        /// The version that is tried.
+        treatment: Version,
+        /// The numbers of one batch, of one arm or of both.
+        observed: Tally,
+    },
+    /// Conclude the trial of a version that runs, or take one of its planned looks.
+    ConcludeTrial {
+        /// The version that is tried.
+        treatment: Version,
+    },
+    /// End the trial of a version that runs, without a verdict.
+    AbortTrial {
+        /// The version that is tried.
+        treatment: Version,
+    },
     /// Take what others changed past the registry into the record.
     Adopt(Adoption),
 }
@@ -283,6 +310,10 @@ impl Command {
             Command::Describe { .. } => "describe",
             Command::Amend { .. } => "amend",
             Command::ChangePolicy { .. } => "change policy",
+            Command::StartTrial { .. } => "start trial",
+            Command::ObserveTrial { .. } => "observe trial",
+            Command::ConcludeTrial { .. } => "conclude trial",
+            Command::AbortTrial { .. } => "abort trial",
             Command::Adopt(_) => "adopt",
         }
     }

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::compat::{Comparison, Finding};
 use crate::content::{Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::gate::GateResult;
 use crate::lineage::Link;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
+use crate::trial::{Arm, Judgement, Tally, TrialPlan};
 use crate::version::{Bump, Version};
 
 /// The newest format of commits that this library writes and reads.
@@ -95,6 +97,45 @@ pub enum Event {
         to: Stage,
         /// The rule that was bypassed.
         rule: ApprovalRule,
+    },
+    /// A version did not pass all gates of a stage and entered it in an emergency; the commit's reason says why.
+    GatesOverridden {
+        /// The version.
+        version: Version,
+        /// The stage it entered.
+        to: Stage,
+        /// The gates that it did not pass, with what was found.
+        failed: Vec<GateResult>,
+    },
+    /// A trial of a version began. Known by the revision of its commit.
+    TrialStarted(Box<TrialStarted>),
+    /// Numbers of a trial came in.
+    TrialObserved {
+        /// The trial, by the revision at which it was started.
+        trial: Revision,
+        /// The numbers.
+        observed: Tally,
+    },
+    /// A trial was looked at before its planned end, as planned, decided nothing, and goes on.
+    TrialLooked {
+        /// The trial, by the revision at which it was started.
+        trial: Revision,
+        /// What was seen.
+        judgement: Box<Judgement>,
+    },
+    /// A trial was concluded.
+    TrialConcluded {
+        /// The trial, by the revision at which it was started.
+        trial: Revision,
+        /// What came of it.
+        judgement: Box<Judgement>,
+    },
+    /// A trial ended without a verdict.
+    TrialAborted {
+        /// The trial, by the revision at which it was started.
+        trial: Revision,
+        /// Why.
+        cause: AbortCause,
     },
     /// Production went back to an earlier version.
     RolledBack(Box<RolledBack>),
@@ -241,6 +282,34 @@ pub struct StageChanged {
     /// For a move into production: whether going back would break clients of the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_safety: Option<RollbackSafety>,
+    /// The gates of the stage, and what they found: the evidence that the version may be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+}
+
+/// See [`Event::TrialStarted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStarted {
+    /// The version that is tried.
+    pub treatment: Arm,
+    /// The version that it is compared with.
+    pub control: Arm,
+    /// How.
+    pub plan: TrialPlan,
+}
+
+/// Why a trial ended without a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AbortCause {
+    /// Somebody ended it; the commit's reason says why.
+    Requested,
+    /// One of its versions moved to another stage, was deleted, or is no longer what was tried.
+    Displaced {
+        /// The version.
+        version: Version,
+    },
 }
 
 /// Why a version moved.
@@ -420,6 +489,12 @@ impl Event {
             Event::DecisionWithdrawn { .. } => "decision_withdrawn",
             Event::PromotionClosed { .. } => "promotion_closed",
             Event::ApprovalOverridden { .. } => "approval_overridden",
+            Event::GatesOverridden { .. } => "gates_overridden",
+            Event::TrialStarted(_) => "trial_started",
+            Event::TrialObserved { .. } => "trial_observed",
+            Event::TrialLooked { .. } => "trial_looked",
+            Event::TrialConcluded { .. } => "trial_concluded",
+            Event::TrialAborted { .. } => "trial_aborted",
             Event::RolledBack(_) => "rolled_back",
             Event::Quarantined { .. } => "quarantined",
             Event::QuarantineLifted { .. } => "quarantine_lifted",

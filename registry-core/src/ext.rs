@@ -19,6 +19,7 @@ use crate::digest::Hasher;
 use crate::error::Error;
 use crate::event::{Event, RollbackSafety, RolledBack};
 use crate::garbage::{Garbage, GarbageOptions, collect};
+use crate::gate::GateResult;
 use crate::invalid::Invalid;
 use crate::lineage::{self, Graph, Impact, Lineage, Link, NodeName};
 use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
@@ -32,6 +33,7 @@ use crate::state::{ModelState, VersionState};
 use crate::storage::{Blob, ByteSource, ByteStream, Progress, verified};
 use crate::stream::{Revision, Stream, StreamKind};
 use crate::time::Timestamp;
+use crate::trial::{ConcludedTrial, Judgement, Tally, Traffic, Trial, TrialPlan};
 use crate::verify::{Verification, VerifyOptions, verify};
 use crate::version::Version;
 use crate::watch::{Follower, Watch};
@@ -100,6 +102,8 @@ pub enum Promotion {
         rollback_safety: Option<RollbackSafety>,
         /// The version whose place it took.
         superseded: Option<Version>,
+        /// The gates of the stage, and what they found.
+        gates: Vec<GateResult>,
         /// The receipt.
         receipt: Receipt,
     },
@@ -137,7 +141,7 @@ pub struct PromoteOptions {
     pub from: Option<Stage>,
     /// Demand approval even where no policy does.
     pub require_approval: bool,
-    /// Bypass a demanded approval in an emergency. The request must carry a reason.
+    /// Bypass a demanded approval, and gates, in an emergency. The request must carry a reason.
     pub emergency: bool,
 }
 
@@ -152,6 +156,26 @@ pub struct Rollback {
     pub findings: Vec<Finding>,
     /// The receipt.
     pub receipt: Receipt,
+}
+
+/// What became of a look at a trial, or of its conclusion.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// What was seen, and the verdict.
+    pub judgement: Judgement,
+    /// Whether the trial is concluded; else it goes on.
+    pub is_concluded: bool,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// The trials of a model.
+#[derive(Debug, Clone)]
+pub struct Trials {
+    /// Those that run, by the revision at which they were started.
+    pub running: BTreeMap<Revision, Arc<Trial>>,
+    /// The last concluded one of each version, by version. See [`ModelState::concluded_trial`].
+    pub concluded: Vec<Arc<ConcludedTrial>>,
 }
 
 /// A version that was found, with the state it was found in.
@@ -547,6 +571,91 @@ pub trait RegistryExt: Registry {
         })
     }
 
+    /// Begins a trial of a version in staging, against another: without `control` against production. What
+    /// is asked for here decides how it will be judged, and cannot be changed.
+    fn start_trial(
+        &self,
+        by: &By,
+        model: &ModelName,
+        treatment: &Version,
+        control: Option<&Version>,
+        plan: TrialPlan,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let command = Command::StartTrial {
+            treatment: treatment.clone(),
+            control: control.cloned(),
+            plan: Box::new(plan),
+        };
+        self.execute(request(model, by, command))
+    }
+
+    /// Adds a batch of numbers to the trial of a version that runs. Sent again under the same request id, a
+    /// batch counts once.
+    fn observe_trial(
+        &self,
+        by: &By,
+        model: &ModelName,
+        treatment: &Version,
+        observed: Tally,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::ObserveTrial { treatment: treatment.clone(), observed }))
+    }
+
+    /// Concludes the trial of a version that runs. Before its planned end this is one of the planned looks,
+    /// after which the trial goes on unless it is decided; with none left, the verdict is that it is inconclusive.
+    fn conclude_trial(
+        &self,
+        by: &By,
+        model: &ModelName,
+        treatment: &Version,
+    ) -> impl Future<Output = Result<Look, Error>> + Send {
+        async move {
+            let command = Command::ConcludeTrial { treatment: treatment.clone() };
+            let receipt = self.execute(request(model, by, command)).await?;
+            let seen = receipt.events().iter().find_map(|event| match event {
+                Event::TrialLooked { judgement, .. } => Some((judgement.clone(), false)),
+                Event::TrialConcluded { judgement, .. } => Some((judgement.clone(), true)),
+                _ => None,
+            });
+            match seen {
+                Some((judgement, is_concluded)) => Ok(Look { judgement: *judgement, is_concluded, receipt }),
+                None => Err(Rejection::NoTrial { treatment: treatment.clone() }.into()),
+            }
+        }
+    }
+
+    /// Ends the trial of a version that runs, without a verdict.
+    fn abort_trial(
+        &self,
+        by: &By,
+        model: &ModelName,
+        treatment: &Version,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(request(model, by, Command::AbortTrial { treatment: treatment.clone() }))
+    }
+
+    /// The trials of a model that run, and the last concluded ones.
+    fn trials(&self, model: &ModelName) -> impl Future<Output = Result<Trials, Error>> + Send {
+        async move {
+            let state = self.model(model).await?;
+            let concluded = state.concluded_trials().cloned().collect();
+            Ok(Trials { running: state.trials.clone(), concluded })
+        }
+    }
+
+    /// Who gets which share of the requests of a model, for a router. It costs as little as looking up what is in
+    /// production.
+    fn traffic(&self, model: &ModelName) -> impl Future<Output = Result<Traffic, Error>> + Send {
+        async move {
+            let need = Need::Selected(Selector::PRODUCTION);
+            let state = self.state(&Stream::Model(model.clone()), &need).await?;
+            if !state.exists() {
+                return Err(Rejection::ModelNotFound { model: model.clone() }.into());
+            }
+            Ok(state.traffic())
+        }
+    }
+
     /// Sets the rule of a stage, or with `None` removes it.
     fn set_stage_rule(
         &self,
@@ -893,15 +1002,15 @@ fn promotion(version: &Version, to: Stage, receipt: Receipt) -> Promotion {
     for event in receipt.events() {
         match event {
             Event::StageChanged(change) if change.version == *version => {
-                done = Some(change.rollback_safety.clone())
+                done = Some((change.rollback_safety.clone(), change.gates.clone()))
             }
             Event::StageChanged(change) => superseded = Some(change.version.clone()),
             Event::PromotionRequested(promotion) => requested = Some((**promotion).clone()),
             _ => {}
         }
     }
-    if let Some(rollback_safety) = done {
-        return Promotion::Done { rollback_safety, superseded, receipt };
+    if let Some((rollback_safety, gates)) = done {
+        return Promotion::Done { rollback_safety, superseded, gates, receipt };
     }
     let waiting = receipt
         .state
@@ -925,6 +1034,6 @@ fn promotion(version: &Version, to: Stage, receipt: Receipt) -> Promotion {
             expires_at: promotion.expires_at,
             receipt,
         },
-        None => Promotion::Done { rollback_safety: None, superseded: None, receipt },
+        None => Promotion::Done { rollback_safety: None, superseded: None, gates: Vec::new(), receipt },
     }
 }

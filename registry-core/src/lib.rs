@@ -54,6 +54,7 @@ mod ext;
 pub mod features;
 pub mod files;
 mod garbage;
+pub mod gate;
 mod invalid;
 pub mod lineage;
 mod memory;
@@ -75,6 +76,7 @@ mod terms;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
+pub mod trial;
 mod verify;
 mod version;
 mod watch;
@@ -88,11 +90,12 @@ pub use engine::{Engine, RECORD_BYTES_MAX};
 pub use error::Error;
 pub use event::{Commit, Event};
 pub use ext::{
-    Amendment, Found, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback, Scope,
-    Upload,
+    Amendment, Found, Look, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback,
+    Scope, Trials, Upload,
 };
 pub use features::FeatureSchema;
 pub use garbage::{Garbage, GarbageOptions};
+pub use gate::{Gate, GateResult};
 pub use invalid::{Invalid, nearest};
 pub use memory::{MemoryArtifacts, MemoryLog, in_memory};
 pub use name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId, Text};
@@ -107,6 +110,7 @@ pub use stage::{Stage, Transitions};
 pub use state::{ModelState, VersionState};
 pub use stream::{Revision, Stream, StreamKind, Term};
 pub use time::{Clock, IdSource, ManualClock, SystemClock, SystemIds, Timestamp};
+pub use trial::{Tally, Traffic, Trial, TrialPlan};
 pub use verify::{Problem, Verification, VerifyOptions};
 pub use version::{Bump, Version, VersionRange};
 pub use watch::{Follower, Watch};

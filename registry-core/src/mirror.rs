@@ -349,7 +349,7 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Mirrored<R, M> {
         let adoption = self.adoption(&state, drift);
         state = self.commit(model, &by, &state, adoption.parts()).await?;
         let files = self.find_files(model, command, &state).await?;
-        let drift = Drift { changes: files.into_iter().collect(), unfinished: Vec::new() };
+        let drift = Drift { changes: files, unfinished: Vec::new() };
         let adoption = self.adoption(&state, drift);
         self.commit(model, &by, &state, adoption.parts()).await
     }
@@ -372,23 +372,31 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Mirrored<R, M> {
         Ok(state)
     }
 
-    /// The files of the version that a command is about to rely on, if they are not on record yet.
+    /// The files of the versions that a command is about to rely on, where they are not on record yet. A trial
+    /// relies on two: what is known of them later would make them other content than was tried.
     async fn find_files(
         &self,
         model: &ModelName,
         command: &Command,
         state: &ModelState,
-    ) -> Result<Option<Foreign>, Error> {
-        let version = match command {
-            Command::Promote { version, to: Stage::Staging | Stage::Production, .. } => Some(version),
-            Command::Rollback { to, .. } => to.as_ref().or_else(|| state.previous_in_production().next()),
-            _ => None,
+    ) -> Result<Vec<Foreign>, Error> {
+        let versions = match command {
+            Command::Promote { version, to: Stage::Staging | Stage::Production, .. } => [Some(version), None],
+            Command::Rollback { to, .. } => {
+                [to.as_ref().or_else(|| state.previous_in_production().next()), None]
+            }
+            Command::StartTrial { treatment, control, .. } => {
+                [Some(treatment), control.as_ref().or(state.production.as_ref())]
+            }
+            _ => [None, None],
         };
-        let Some(found) = version.and_then(|version| state.version(version)) else { return Ok(None) };
-        if !found.content.artifacts.is_empty() || found.deleted.is_some() {
-            return Ok(None);
+        let mut files = Vec::new();
+        for found in versions.into_iter().flatten().filter_map(|version| state.version(version)) {
+            if found.content.artifacts.is_empty() && found.deleted.is_none() {
+                files.extend(self.files_of(model, found, Keep::ForAll).await?);
+            }
         }
-        self.files_of(model, found, Keep::ForAll).await
+        Ok(files)
     }
 
     async fn files_of(

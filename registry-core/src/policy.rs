@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::gate::Gate;
 use crate::name::Actor;
 use crate::stage::{Stage, Transitions};
 
@@ -76,6 +77,9 @@ pub struct StageRule {
     /// Approval, if it is demanded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalRule>,
+    /// What the version must show. All that are set are looked at, and all that are not passed are told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
 }
 
 /// The rules of one scope: the registry or a model.
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_models_rule_replaces_the_registrys_stage_by_stage() {
-        let strict = StageRule { approval: Some(ApprovalRule::default()) };
+        let strict = StageRule { approval: Some(ApprovalRule::default()), ..StageRule::default() };
         let mut registry = Policy::default();
         assert!(
             registry

@@ -3,11 +3,13 @@
 
 use crate::compat::Finding;
 use crate::digest::Digest;
+use crate::gate::GateResult;
 use crate::invalid::Invalid;
 use crate::name::{Actor, AliasName, ArtifactPath, ModelName, ModelVersion, RequestId};
 use crate::stage::Stage;
 use crate::stream::Revision;
 use crate::time::Timestamp;
+use crate::trial::{Share, TrialStage};
 use crate::version::{Bump, Version};
 
 /// A rule refused a command. Nothing was written.
@@ -221,6 +223,79 @@ pub enum Rejection {
         version: Version,
     },
 
+    /// The version does not pass all gates of the stage.
+    #[error(
+        "{version} does not pass {} of the gates of {to}{}\n\
+         record what is missing, register a better version, or bypass the gates in an emergency, with a reason",
+        .failed.len(), gates(.failed)
+    )]
+    GatesClosed {
+        /// The version.
+        version: Version,
+        /// The stage.
+        to: Stage,
+        /// All gates that it does not pass, with what was found.
+        failed: Vec<GateResult>,
+    },
+    /// A trial of the version runs already.
+    #[error("a trial of {treatment} runs since revision {since}; conclude or abort it first")]
+    TrialRunning {
+        /// The version that is tried.
+        treatment: Version,
+        /// The trial, by the revision at which it was started.
+        since: Revision,
+    },
+    /// No trial of the version runs.
+    #[error("no trial of {treatment} runs; start one first")]
+    NoTrial {
+        /// The version.
+        treatment: Version,
+    },
+    /// More trials than a model may have at once.
+    #[error("{running} trials run already, which is the most; conclude or abort one of them first")]
+    TooManyTrials {
+        /// How many run.
+        running: usize,
+    },
+    /// The stage has not so much traffic left.
+    #[error(
+        "{asked} of the traffic of {stage} cannot be given to the trial: {} of it is left by other trials{}; \
+         ask for less, or conclude one of them",
+        crate::gate::percent(f64::from(*.left_millionths) / 1e6), control_needs(.stage)
+    )]
+    NoTrafficLeft {
+        /// The stage.
+        stage: TrialStage,
+        /// What the trial asks for.
+        asked: Share,
+        /// What other trials leave.
+        left_millionths: u32,
+    },
+    /// A trial in production is against what is in production.
+    #[error(
+        "a trial in production is against the version that is there, {production}, not against {control}; \
+         leave the control out, or run the trial in staging"
+    )]
+    ControlNotInProduction {
+        /// The control that was asked for.
+        control: Version,
+        /// What is in production.
+        production: Version,
+    },
+    /// Trials on the same traffic have the same control.
+    #[error(
+        "trials that run in {stage} at once share a control, which is {control}, not {offered}; \
+         conclude them first, or take their control"
+    )]
+    OtherControl {
+        /// The stage.
+        stage: TrialStage,
+        /// The control of the trials that run.
+        control: Version,
+        /// The control that was asked for.
+        offered: Version,
+    },
+
     /// A version cannot start in a stage that demands approval.
     #[error("{stage} demands approval; register in development and promote")]
     StageDemandsApproval {
@@ -354,7 +429,8 @@ impl Rejection {
             | R::VersionNotFound { .. }
             | R::AliasNotFound { .. }
             | R::NothingInProduction
-            | R::NoOpenRequest { .. } => RejectionKind::NotFound,
+            | R::NoOpenRequest { .. }
+            | R::NoTrial { .. } => RejectionKind::NotFound,
             R::VersionExists { .. }
             | R::VersionDeleted { .. }
             | R::BuildMetadataOnly { .. }
@@ -362,7 +438,8 @@ impl Rejection {
             | R::StaleAdoption { .. }
             | R::RequestIdReused { .. }
             | R::LineageCircle { .. }
-            | R::WrongStage { .. } => RejectionKind::Conflict,
+            | R::WrongStage { .. }
+            | R::TrialRunning { .. } => RejectionKind::Conflict,
             _ => RejectionKind::Forbidden,
         }
     }
@@ -396,6 +473,17 @@ fn revision(actual: &Option<Revision>) -> String {
 
 fn stages(stages: &[Stage]) -> String {
     if stages.is_empty() { "no other stage".into() } else { join(stages) }
+}
+
+fn gates(failed: &[GateResult]) -> String {
+    failed.iter().map(|result| format!("\n  - {result}")).collect()
+}
+
+fn control_needs(stage: &TrialStage) -> &'static str {
+    match stage {
+        TrialStage::Staging => "",
+        TrialStage::Production => ", and production keeps some",
+    }
 }
 
 fn people(people: &[Actor]) -> String {

@@ -25,6 +25,7 @@ use crate::policy::Policy;
 use crate::stage::Stage;
 use crate::stream::Revision;
 use crate::time::Timestamp;
+use crate::trial::{CONCLUDED_MAX, ConcludedTrial, Judgement, Tally, Trial};
 use crate::version::Version;
 
 /// When something happened, and who did it.
@@ -179,13 +180,18 @@ pub struct ModelState {
     pub aliases: BTreeMap<AliasName, Version>,
     /// Promotions that wait for approval, by the revision of the request.
     pub requests: BTreeMap<Revision, Arc<ApprovalRequest>>,
+    /// Trials that run, by the revision at which they were started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trials: BTreeMap<Revision, Arc<Trial>>,
     /// How many versions were ever registered.
     pub version_count: u64,
     pub(crate) staging: RedBlackTreeSetSync<Version>,
     pub(crate) versions: RedBlackTreeMapSync<Version, Arc<VersionState>>,
     pub(crate) spans: VectorSync<ProductionSpan>,
     pub(crate) fulfilled: HashTrieMapSync<RequestId, Fulfilled>,
-    /// Whether versions, spans and fulfilled requests were left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) concluded: BTreeMap<Version, Arc<ConcludedTrial>>,
+    /// Whether versions, spans, fulfilled requests and concluded trials were left out.
     pub(crate) partial: bool,
 }
 
@@ -283,7 +289,35 @@ impl ModelState {
             Event::PromotionClosed { request, .. } => {
                 self.requests.remove(request);
             }
-            Event::ApprovalOverridden { .. } | Event::RolledBack(_) => {}
+            Event::ApprovalOverridden { .. } | Event::GatesOverridden { .. } | Event::RolledBack(_) => {}
+            Event::TrialStarted(started) => {
+                let trial = Trial {
+                    started: stamp.clone(),
+                    treatment: started.treatment.clone(),
+                    control: started.control.clone(),
+                    plan: started.plan.clone(),
+                    tally: Tally::empty(started.plan.measure.kind),
+                    looks_taken: 0,
+                };
+                self.trials.insert(stamp.revision, Arc::new(trial));
+            }
+            Event::TrialObserved { trial, observed } => {
+                if let Some(trial) = self.trials.get_mut(trial) {
+                    let trial = Arc::make_mut(trial);
+                    // The rules let nothing into the log that cannot be added.
+                    trial.tally = trial.tally.merge(observed).unwrap_or(trial.tally);
+                }
+            }
+            Event::TrialLooked { trial, .. } => {
+                if let Some(trial) = self.trials.get_mut(trial) {
+                    let trial = Arc::make_mut(trial);
+                    trial.looks_taken = trial.looks_taken.saturating_add(1);
+                }
+            }
+            Event::TrialConcluded { trial, judgement } => self.conclude(*trial, judgement, stamp),
+            Event::TrialAborted { trial, .. } => {
+                self.trials.remove(trial);
+            }
             Event::Quarantined { version } => {
                 self.change_version(version, stamp, |state| state.quarantined = Some(stamp.clone()));
             }
@@ -370,7 +404,7 @@ impl ModelState {
     }
 
     fn apply_stage_change(&mut self, change: &StageChanged, stamp: &Stamp) {
-        let StageChanged { version, from, to, cause, rollback_safety } = change;
+        let StageChanged { version, from, to, cause, rollback_safety, gates: _ } = change;
         if *from == Stage::Production && self.production.as_ref() == Some(version) {
             self.production = None;
             self.end_span(stamp.at);
@@ -400,6 +434,26 @@ impl ModelState {
                 state.rollback_safety = rollback_safety.clone().map(Arc::new);
             }
         });
+    }
+
+    fn conclude(&mut self, trial: Revision, judgement: &Judgement, stamp: &Stamp) {
+        let Some(trial) = self.trials.remove(&trial) else { return };
+        let version = trial.treatment.version.clone();
+        let concluded = ConcludedTrial {
+            trial: Arc::unwrap_or_clone(trial),
+            concluded: stamp.clone(),
+            judgement: judgement.clone(),
+        };
+        self.concluded.insert(version, Arc::new(concluded));
+        let oldest = || {
+            let by_age = self.concluded.iter().min_by_key(|(_, trial)| trial.concluded.revision);
+            by_age.map(|(version, _)| version.clone())
+        };
+        if CONCLUDED_MAX < self.concluded.len()
+            && let Some(oldest) = oldest()
+        {
+            self.concluded.remove(&oldest);
+        }
     }
 
     fn end_span(&mut self, at: Timestamp) {
@@ -522,6 +576,23 @@ impl ModelState {
             .rev()
             .map(|span| &span.version)
             .filter(move |version| Some(*version) != present && seen.insert(*version))
+    }
+
+    /// The trial of this version that runs.
+    pub fn running_trial(&self, treatment: &Version) -> Option<(Revision, &Arc<Trial>)> {
+        let found = self.trials.iter().find(|(_, trial)| trial.treatment.version == *treatment);
+        found.map(|(revision, trial)| (*revision, trial))
+    }
+
+    /// The last trial of this version that was concluded. Those of the [`CONCLUDED_MAX`] versions whose trials were
+    /// concluded last are kept; the log has all of them.
+    pub fn concluded_trial(&self, treatment: &Version) -> Option<&Arc<ConcludedTrial>> {
+        self.concluded.get(treatment)
+    }
+
+    /// The last concluded trials, one a version, by version.
+    pub fn concluded_trials(&self) -> impl Iterator<Item = &Arc<ConcludedTrial>> {
+        self.concluded.values()
     }
 
     /// The commit that fulfilled a request.

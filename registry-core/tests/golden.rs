@@ -17,11 +17,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use registry_core::codec::{DecodeError, decode, encode};
+use registry_core::compare::{Method, Significance};
 use registry_core::event::{
-    Adopted, Amended, ClosedCause, Decision, FORMAT, FilesFound, Numbering, PromotionRequested,
-    RollbackSafety, RolledBack, StageCause, StageChanged, VersionRegistered,
+    AbortCause, Adopted, Amended, ClosedCause, Decision, FORMAT, FilesFound, Numbering, PromotionRequested,
+    RollbackSafety, RolledBack, StageCause, StageChanged, TrialStarted, VersionRegistered,
 };
+use registry_core::gate::{Check, Gate, GateResult};
 use registry_core::lineage::{Derivation, InputKind, Link};
+use registry_core::trial::{
+    Arm, Arms, Counts, Goal, Judgement, Margin, Measure, MeasureKind, Moments, PlannedEnd, Share, Tally,
+    TrialPlan, TrialStage, Undecided, Verdict,
+};
 use registry_core::{
     ApprovalRule, Artifact, Bump, Commit, Content, Deployment, Digest, Direction, EnvironmentFile, Event,
     Finite, Manifest, Metadata, Metric, PolicyChange, Revision, Stage, StageRule, Stream, Transitions,
@@ -173,7 +179,100 @@ fn findings() -> Vec<compat::Finding> {
 }
 
 fn moved(from: Stage, to: Stage, cause: StageCause, rollback_safety: Option<RollbackSafety>) -> Event {
-    Event::StageChanged(Box::new(StageChanged { version: v("v3.1.0"), from, to, cause, rollback_safety }))
+    moved_past(Vec::new(), from, to, cause, rollback_safety)
+}
+
+fn moved_past(
+    gates: Vec<GateResult>,
+    from: Stage,
+    to: Stage,
+    cause: StageCause,
+    rollback_safety: Option<RollbackSafety>,
+) -> Event {
+    let version = v("v3.1.0");
+    Event::StageChanged(Box::new(StageChanged { version, from, to, cause, rollback_safety, gates }))
+}
+
+/// A gate of every kind.
+fn gates() -> Vec<Gate> {
+    let json = r#"[
+        {"gate": "metric", "name": "auc", "at_least": 0.85, "at_most": 1.0},
+        {"gate": "no_regression", "metrics": ["auc"], "significance": 0.01, "tolerance": 0.02},
+        {"gate": "no_regression"},
+        {"gate": "improvement", "metric": "auc", "by": {"relative": 0.02}},
+        {"gate": "improvement", "metric": "auc", "by": {"absolute": 0.01}},
+        {"gate": "compatible"},
+        {"gate": "latency", "p50_ms_at_most": 10.0, "p95_ms_at_most": 50.5},
+        {"gate": "size", "bytes_at_most": 20000000},
+        {"gate": "metadata", "required": ["algorithm", "framework", "runtime", "hyperparameters", "training_date",
+            "training_seconds", "training_data_version", "training_data_size", "feature_engineering_version",
+            "experiment", "increment", "parent_model", "owner", "description", "signature", "features",
+            "environment"]},
+        {"gate": "files", "required": ["model_card.md"]},
+        {"gate": "signed"},
+        {"gate": "signed", "file": "model.sigstore.json"},
+        {"gate": "trial", "stage": "staging", "max_age_seconds": 604800},
+        {"gate": "trial"}
+    ]"#;
+    serde_json::from_str(json).unwrap()
+}
+
+fn result(passed: bool) -> GateResult {
+    GateResult {
+        gate: gates().remove(1),
+        passed,
+        against: Some(v("v3.0.0")),
+        checks: vec![Check {
+            subject: "auc".to_owned(),
+            passed,
+            found: Some(number(0.875)),
+            baseline: Some(number(0.9)),
+            p: Some(number(0.125)),
+            detail: "went from 0.9 to 0.875 (p = 0.1250), which may be chance".to_owned(),
+        }],
+    }
+}
+
+fn plan(kind: MeasureKind, goal: Goal, end: PlannedEnd) -> TrialPlan {
+    TrialPlan {
+        stage: TrialStage::Production,
+        share: Share::new(0.1).unwrap(),
+        measure: Measure { name: "error rate".parse().unwrap(), kind, direction: Direction::Lower },
+        goal,
+        end,
+        significance: Significance::new(0.025).unwrap(),
+        looks: 5.try_into().unwrap(),
+    }
+}
+
+fn arm(version: &str) -> Arm {
+    Arm { version: v(version), digest: Digest::of(version.as_bytes()) }
+}
+
+fn counts() -> Tally {
+    let counts = |successes, trials| Counts::new(successes, trials).unwrap();
+    Tally::Proportion(Arms { control: counts(12, 9_000), treatment: counts(1, 1_000) })
+}
+
+fn moments() -> Tally {
+    let control = Moments::new(9_000, 10.5, 2.25).unwrap();
+    Tally::Score(Arms { control, treatment: Moments::default() })
+}
+
+fn judgement(verdict: Verdict, undecided: Option<Undecided>, test: Option<f64>) -> Judgement {
+    Judgement {
+        verdict,
+        undecided,
+        method: test.map(|_| Method::ProportionsAboveMargin),
+        statistic: test.map(number),
+        p: test.map(|_| number(0.25)),
+        threshold: Significance::new(0.005).unwrap(),
+        look: 2,
+        looks: 5,
+        at_planned_end: verdict != Verdict::Inconclusive,
+        estimates: Arms { control: Some(number(0.125)), treatment: test.map(|_| number(0.5)) },
+        tally: counts(),
+    }
 }
 
 /// Every record, by the name of its file.
@@ -294,6 +393,84 @@ fn records() -> BTreeMap<&'static str, Commit> {
             Event::ApprovalOverridden { version: version(), to: Production, rule: rule() },
         ),
         (
+            "gates_overridden",
+            Event::GatesOverridden { version: version(), to: Production, failed: vec![result(false)] },
+        ),
+        (
+            "stage_changed.promotion.gates",
+            moved_past(
+                vec![result(true)],
+                Staging,
+                Production,
+                StageCause::Promotion { request: None, approvals: Vec::new() },
+                None,
+            ),
+        ),
+        (
+            "policy_changed.stage_rule.gates",
+            policy(PolicyChange::StageRule {
+                stage: Production,
+                rule: Some(StageRule { approval: None, gates: gates() }),
+            }),
+        ),
+        (
+            "trial_started",
+            Event::TrialStarted(Box::new(TrialStarted {
+                treatment: arm("v3.1.0"),
+                control: arm("v3.0.0"),
+                plan: plan(
+                    MeasureKind::Proportion,
+                    Goal::NotWorse { margin: Margin::new(0.001).unwrap() },
+                    PlannedEnd::new(Some(604_800.try_into().unwrap()), Some(10_000.try_into().unwrap()))
+                        .unwrap(),
+                ),
+            })),
+        ),
+        (
+            "trial_started.better",
+            Event::TrialStarted(Box::new(TrialStarted {
+                treatment: arm("v3.1.0"),
+                control: arm("v3.0.0"),
+                plan: plan(
+                    MeasureKind::Score,
+                    Goal::Better,
+                    PlannedEnd::new(None, Some(10_000.try_into().unwrap())).unwrap(),
+                ),
+            })),
+        ),
+        ("trial_observed.proportion", Event::TrialObserved { trial: request(), observed: counts() }),
+        ("trial_observed.score", Event::TrialObserved { trial: request(), observed: moments() }),
+        (
+            "trial_looked",
+            Event::TrialLooked {
+                trial: request(),
+                judgement: Box::new(judgement(
+                    Verdict::Inconclusive,
+                    Some(Undecided::NotSignificant),
+                    Some(1.5),
+                )),
+            },
+        ),
+        (
+            "trial_concluded.favourable",
+            Event::TrialConcluded {
+                trial: request(),
+                judgement: Box::new(judgement(Verdict::Favourable, None, Some(3.5))),
+            },
+        ),
+        (
+            "trial_concluded.inconclusive",
+            Event::TrialConcluded {
+                trial: request(),
+                judgement: Box::new(judgement(Verdict::Inconclusive, Some(Undecided::NoTest), None)),
+            },
+        ),
+        ("trial_aborted.requested", Event::TrialAborted { trial: request(), cause: AbortCause::Requested }),
+        (
+            "trial_aborted.displaced",
+            Event::TrialAborted { trial: request(), cause: AbortCause::Displaced { version: v("v3.0.0") } },
+        ),
+        (
             "rolled_back",
             Event::RolledBack(Box::new(RolledBack {
                 from: v("v4"),
@@ -365,7 +542,7 @@ fn records() -> BTreeMap<&'static str, Commit> {
             "policy_changed.stage_rule",
             policy(PolicyChange::StageRule {
                 stage: Production,
-                rule: Some(StageRule { approval: Some(rule()) }),
+                rule: Some(StageRule { approval: Some(rule()), ..StageRule::default() }),
             }),
         ),
         (
@@ -387,7 +564,7 @@ fn records() -> BTreeMap<&'static str, Commit> {
         reason: None,
         ..commit(vec![policy(PolicyChange::StageRule {
             stage: Staging,
-            rule: Some(StageRule { approval: Some(ApprovalRule::default()) }),
+            rule: Some(StageRule { approval: Some(ApprovalRule::default()), ..StageRule::default() }),
         })])
     };
     records.insert("first_commit_of_the_registry", first);
@@ -462,7 +639,19 @@ fn the_records_cover_every_kind_of_event_and_every_cause() {
         events.iter().filter_map(|event| pick(event).as_str()).map(str::to_owned).collect()
     };
     assert_eq!(held(&|event| &event["event"]), variants::<Event>(r#"{"event":"?"}"#));
-    assert_eq!(held(&|event| &event["cause"]["kind"]), variants::<StageCause>(r#"{"kind":"?"}"#));
+    let of = |kind: &str, event: &serde_json::Value| event["event"] == kind;
+    static NONE: serde_json::Value = serde_json::Value::Null;
+    let moves = held(&|event| if of("trial_aborted", event) { &NONE } else { &event["cause"]["kind"] });
+    assert_eq!(moves, variants::<StageCause>(r#"{"kind":"?"}"#));
+    let ends = held(&|event| if of("trial_aborted", event) { &event["cause"]["kind"] } else { &NONE });
+    assert_eq!(ends, variants::<AbortCause>(r#"{"kind":"?"}"#));
+    assert_eq!(held(&|event| &event["observed"]["kind"]), variants::<Tally>(r#"{"kind":"?"}"#));
+    assert_eq!(held(&|event| &event["plan"]["goal"]["kind"]), variants::<Goal>(r#"{"kind":"?"}"#));
+    let kinds: BTreeSet<String> = gates()
+        .iter()
+        .map(|gate| serde_json::to_value(gate).unwrap()["gate"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, variants::<Gate>(r#"{"gate":"?"}"#));
     assert_eq!(held(&|event| &event["change"]["kind"]), variants::<PolicyChange>(r#"{"kind":"?"}"#));
     assert_eq!(held(&|event| &event["cause"]), variants::<ClosedCause>(r#""?""#));
     for commit in records().values() {
@@ -522,7 +711,7 @@ fn fields_that_are_not_known_are_passed_over() {
         json["of the future"] = serde_json::json!({"a": [1, null]});
         for event in json["events"].as_array_mut().unwrap() {
             event["of the future"] = serde_json::json!([0.5]);
-            for part in ["cause", "content", "numbering", "rollback_safety", "change"] {
+            for part in ["cause", "content", "numbering", "rollback_safety", "change", "plan", "judgement"] {
                 if let Some(part) = event.get_mut(part).filter(|part| part.is_object()) {
                     part["of the future"] = serde_json::json!("x");
                 }

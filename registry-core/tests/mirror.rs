@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
+use registry_core::compare::Significance;
 use registry_core::event::{Event, StageCause};
 use registry_core::mirror::{Drift, Foreign, ForeignChange, Keep, Mirror, Mirrored};
 use registry_core::storage::{ArtifactStore as _, StorageError, StorageErrorKind};
+use registry_core::trial::{Goal, Measure, MeasureKind, PlannedEnd, Share, TrialStage};
 use registry_core::{
-    Actor, Artifact, By, Command, Content, Engine, Error, Invalid, Manifest, MemoryArtifacts, MemoryLog,
-    ModelName, ModelState, Need, PromoteOptions, Registration, Registry, RegistryExt as _, Rejection,
-    Request, Revision, Selector, Stage, Version, VersionState,
+    Actor, Artifact, By, Command, Content, Digest, Engine, Error, Gate, Invalid, Manifest, MemoryArtifacts,
+    MemoryLog, ModelName, ModelState, Need, PromoteOptions, Registration, Registry, RegistryExt as _,
+    Rejection, Request, Revision, Scope, Selector, Stage, StageRule, TrialPlan, Version, VersionState,
 };
 
 /// What the other system shows of a version.
@@ -329,6 +331,63 @@ async fn the_files_of_an_adopted_version_are_on_record_before_it_is_promoted() {
     let log = world.log().await;
     let kinds: Vec<&str> = log.iter().map(|found| found.commit.events[0].kind()).collect();
     assert_eq!(kinds, ["adopted", "adopted", "adopted", "stage_changed"]);
+}
+
+fn plan() -> TrialPlan {
+    TrialPlan {
+        stage: TrialStage::Production,
+        share: Share::new(0.1).unwrap(),
+        measure: Measure::new("error rate".parse().unwrap(), MeasureKind::Proportion, None).unwrap(),
+        goal: Goal::Better,
+        end: PlannedEnd::new(None, Some(1_000.try_into().unwrap())).unwrap(),
+        significance: Significance::default(),
+        looks: 1.try_into().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn the_files_of_both_versions_are_on_record_before_they_are_tried() {
+    let mut other = Other::new(&[("1.0.0", Stage::Production), ("2.0.0", Stage::Staging)]);
+    let file = Artifact { path: "model.bin".parse().unwrap(), digest: Digest::of(b"weights"), size: 7 };
+    Arc::get_mut(&mut other).unwrap().files = Some(file.clone());
+    let world = shared_with(&other);
+    world.registry.reconcile(&alice(), &fraud()).await.unwrap();
+    world.registry.start_trial(&alice(), &fraud(), &v("2.0.0"), None, plan()).await.unwrap();
+    let state = world.registry.model(&fraud()).await.unwrap();
+    let (_, trial) = state.running_trial(&v("2.0.0")).unwrap();
+    for arm in [&trial.treatment, &trial.control] {
+        let version = state.version(&arm.version).unwrap();
+        assert_eq!(version.content.artifacts.iter().collect::<Vec<_>>(), [&file]);
+        assert_eq!(version.digest, arm.digest, "what is tried is what is on record");
+    }
+}
+
+#[tokio::test]
+async fn a_move_past_the_registry_ends_a_trial_and_passes_no_gate() {
+    let other = Other::new(&[("1.0.0", Stage::Production), ("2.0.0", Stage::Staging)]);
+    let world = shared_with(&other);
+    world.registry.start_trial(&alice(), &fraud(), &v("2.0.0"), None, plan()).await.unwrap();
+    let gates = vec![Gate::Signed { file: None }];
+    let rule = Some(StageRule { gates, ..StageRule::default() });
+    let scope = Scope::Model(fraud());
+    world.registry.set_stage_rule(&alice(), &scope, Stage::Production, rule).await.unwrap();
+    other.set("2.0.0", Stage::Production);
+    assert!(world.registry.model(&fraud()).await.unwrap().trials.is_empty(), "a reader sees it at once");
+    world.registry.reconcile(&alice(), &fraud()).await.unwrap();
+    let last = world.log().await.pop().unwrap();
+    let changes: Vec<&Event> = last
+        .commit
+        .events
+        .iter()
+        .map(|event| match event {
+            Event::Adopted(adopted) => &adopted.change,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let ends = changes.iter().filter(|change| matches!(change, Event::TrialAborted { .. })).count();
+    assert_eq!(ends, 1, "{changes:?}");
+    let state = world.registry.model(&fraud()).await.unwrap();
+    assert_eq!((&state.production, state.trials.is_empty()), (&Some(v("2.0.0")), true));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,13 +16,17 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
-use registry_core::event::StageCause;
+use registry_core::compare::Significance;
+use registry_core::event::{StageCause, TrialStarted};
+use registry_core::trial::{
+    Arms, Counts, Goal, Margin, Measure, MeasureKind, PlannedEnd, Share, TrialStage, Verdict,
+};
 use registry_core::{
     Actor, AliasName, ApprovalRule, Artifact, By, Command, Content, Deployment, Digest, Engine, Error, Event,
-    IdSource, Key, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric, ModelName,
+    Gate, IdSource, Key, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric, ModelName,
     ModelState, Need, Outcome, Policy, PolicyChange, Recorded, Registry, RegistryExt, Rejection, Request,
-    Revision, Selector, Stage, StageRule, Stream, Tags, Timestamp, Transitions, Version, VersionChoice,
-    storage::ArtifactStore as _,
+    Revision, Selector, Stage, StageRule, Stream, Tags, Tally, Timestamp, Transitions, TrialPlan, Version,
+    VersionChoice, storage::ArtifactStore as _,
 };
 
 const VERSIONS: [&str; 10] =
@@ -108,11 +113,24 @@ fn rule() -> impl Strategy<Value = ApprovalRule> {
         })
 }
 
+/// Gates that some versions pass and others do not.
+fn gates() -> impl Strategy<Value = Vec<Gate>> {
+    let gate = select(vec![
+        r#"{"gate":"metric","name":"auc","at_least":0}"#,
+        r#"{"gate":"no_regression"}"#,
+        r#"{"gate":"compatible"}"#,
+        r#"{"gate":"files","required":["model.bin"]}"#,
+        r#"{"gate":"trial"}"#,
+    ]);
+    prop::collection::vec(gate.prop_map(|json| serde_json::from_str(json).unwrap()), 0..3)
+}
+
 fn policy_change() -> impl Strategy<Value = PolicyChange> {
     let rule = prop_oneof![
         2 => Just(None),
-        3 => rule().prop_map(|rule| Some(StageRule { approval: Some(rule) })),
-        1 => Just(Some(StageRule { approval: None })),
+        3 => (prop::option::weighted(0.7, rule()), gates())
+            .prop_map(|(approval, gates)| Some(StageRule { approval, gates })),
+        1 => Just(Some(StageRule::default())),
     ];
     let open = Stage::ALL.into_iter().flat_map(|from| Stage::ALL.map(|to| (from, to)));
     let open = Some(Transitions::new(open));
@@ -130,6 +148,40 @@ fn tags() -> impl Strategy<Value = Tags> {
 
 fn key() -> impl Strategy<Value = Key> {
     select(vec!["team", "auc", "a/b"]).prop_map(|key| key.parse().unwrap())
+}
+
+/// A plan of a trial that is over after a few samples, or after a second.
+fn plan() -> impl Strategy<Value = TrialPlan> {
+    let end = select(vec![(1, 0), (0, 20), (1, 20)]);
+    (any::<bool>(), select(vec![0.1, 0.6]), prop::option::of(0.01..0.5_f64), end, 1..4_u32).prop_map(
+        |(staging, share, margin, (seconds, samples), looks)| TrialPlan {
+            stage: if staging { TrialStage::Staging } else { TrialStage::Production },
+            share: Share::new(share).unwrap(),
+            measure: Measure::new("error rate".parse().unwrap(), MeasureKind::Proportion, None).unwrap(),
+            goal: margin
+                .map_or(Goal::Better, |margin| Goal::NotWorse { margin: Margin::new(margin).unwrap() }),
+            end: PlannedEnd::new(NonZeroU64::new(seconds), NonZeroU64::new(samples)).unwrap(),
+            significance: Significance::new(0.2).unwrap(),
+            looks: looks.try_into().unwrap(),
+        },
+    )
+}
+
+fn tally() -> impl Strategy<Value = Tally> {
+    let counts = || (0..20_u64, 0..20_u64).prop_map(|(some, more)| Counts::new(some, some + more).unwrap());
+    (counts(), counts()).prop_map(|(control, treatment)| Tally::Proportion(Arms { control, treatment }))
+}
+
+fn trial_command(version: impl Fn() -> BoxedStrategy<Version>) -> impl Strategy<Value = Command> {
+    prop_oneof![
+        4 => (version(), prop::option::weighted(0.2, version()), plan()).prop_map(
+            |(treatment, control, plan)| Command::StartTrial { treatment, control, plan: Box::new(plan) }
+        ),
+        4 => (version(), tally())
+            .prop_map(|(treatment, observed)| Command::ObserveTrial { treatment, observed }),
+        3 => version().prop_map(|treatment| Command::ConcludeTrial { treatment }),
+        1 => version().prop_map(|treatment| Command::AbortTrial { treatment }),
+    ]
 }
 
 fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl Strategy<Value = Command> {
@@ -212,8 +264,9 @@ fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl St
         2 => (prop::option::weighted(0.4, version()), any::<bool>())
             .prop_map(|(to, force)| Command::Rollback { to, force }),
         1 => version().prop_map(|version| Command::LiftQuarantine { version }),
-        6 => say,
+        7 => say,
         2 => policy_change().prop_map(|change| Command::ChangePolicy { change }),
+        2 => trial_command(move || version().boxed()),
     ]
 }
 
@@ -261,14 +314,14 @@ fn promote(version: &Version, to: Stage, emergency: bool) -> Command {
 }
 
 /// Things that seldom happen by chance: a version goes through approval, with some back and forth, or
-/// production is rolled back and the quarantine lifted.
+/// production is rolled back and the quarantine lifted, or a version is tried.
 fn story() -> impl Strategy<Value = Vec<Act>> {
     let version = || select(vec!["1.0.0", "1.0.1", "2.0.0"]).prop_map(v);
     let word = (select(&ACTORS[..]), 0..6_u8);
     let emergency = prop::bool::weighted(0.2);
-    let review = (version(), rule(), emergency, prop::collection::vec(word, 0..8)).prop_map(
-        |(version, rule, emergency, words)| {
-            let rule = Some(StageRule { approval: Some(rule) });
+    let review = (version(), rule(), gates(), emergency, prop::collection::vec(word, 0..8)).prop_map(
+        |(version, rule, gates, emergency, words)| {
+            let rule = Some(StageRule { approval: Some(rule), gates });
             let change = PolicyChange::StageRule { stage: Stage::Production, rule };
             let mut acts = vec![
                 asked("alice", Command::ChangePolicy { change }),
@@ -295,14 +348,36 @@ fn story() -> impl Strategy<Value = Vec<Act>> {
         let roll_back = asked("dave", Command::Rollback { to, force });
         vec![roll_back.clone(), roll_back, lift("1.0.0"), lift("2.0.0")]
     });
-    prop_oneof![3 => review, 1 => back]
+    let numbers = prop::collection::vec((tally(), any::<bool>()), 0..5);
+    let trial = (version(), version(), plan(), numbers, any::<bool>()).prop_map(
+        |(control, treatment, plan, numbers, then_moves)| {
+            let of = |command| asked("alice", command);
+            let mut acts = vec![
+                of(promote(&control, Stage::Staging, false)),
+                of(promote(&control, Stage::Production, true)),
+                of(promote(&treatment, Stage::Staging, false)),
+                of(Command::StartTrial { treatment: treatment.clone(), control: None, plan: Box::new(plan) }),
+            ];
+            for (observed, then_looks) in numbers {
+                acts.push(of(Command::ObserveTrial { treatment: treatment.clone(), observed }));
+                if then_looks {
+                    acts.push(of(Command::ConcludeTrial { treatment: treatment.clone() }));
+                }
+            }
+            if then_moves {
+                acts.push(of(promote(&treatment, Stage::Production, true)));
+            }
+            acts
+        },
+    );
+    prop_oneof![3 => review, 1 => back, 2 => trial]
 }
 
 /// A life of a model. Most begin with versions on their way, so that there is something to do.
 fn life() -> impl Strategy<Value = Vec<Act>> {
     let first = (select(vec!["1.0.0", "1.0.1", "2.0.0", "0.2.0"]), 0..WEIGHTS.len(), any::<bool>());
     let begin = prop::collection::vec(first, 0..6);
-    let acts = prop_oneof![12 => act(version()).prop_map(|act| vec![act]), 1 => story()];
+    let acts = prop_oneof![12 => act(version()).prop_map(|act| vec![act]), 2 => story()];
     (begin, prop::collection::vec(acts, 1..60)).prop_map(|(begin, acts)| {
         let begin = begin.into_iter().flat_map(|(version, kind, live)| {
             let register = Command::Register {
@@ -484,6 +559,7 @@ struct Naive {
     spans: Vec<(Version, Timestamp, Option<Timestamp>)>,
     aliases: BTreeMap<AliasName, Version>,
     requests: BTreeMap<u64, (Actor, ApprovalRule, Version)>,
+    trials: BTreeMap<u64, TrialStarted>,
     policy: Policy,
 }
 
@@ -502,7 +578,8 @@ impl Naive {
     fn apply(&mut self, index: usize, recorded: &Recorded, registry: &Policy) {
         let commit = &recorded.commit;
         let overridden = commit.events.iter().any(|e| matches!(e, Event::ApprovalOverridden { .. }));
-        assert!(!overridden || commit.reason.is_some(), "an override has a reason");
+        let gates_overridden = commit.events.iter().any(|e| matches!(e, Event::GatesOverridden { .. }));
+        assert!(!(overridden || gates_overridden) || commit.reason.is_some(), "an override has a reason");
         for event in &commit.events {
             match event {
                 Event::VersionRegistered(registered) => {
@@ -544,8 +621,16 @@ impl Naive {
                     }
                     if let StageCause::Promotion { request, approvals } = &change.cause {
                         let own = self.policy.stages.get(&change.to);
-                        let rule =
-                            own.or(registry.stages.get(&change.to)).and_then(|rule| rule.approval.clone());
+                        let rule = own.or(registry.stages.get(&change.to)).cloned().unwrap_or_default();
+                        let looked_at: Vec<&Gate> = change.gates.iter().map(|result| &result.gate).collect();
+                        assert_eq!(
+                            looked_at,
+                            rule.gates.iter().collect::<Vec<_>>(),
+                            "every gate is looked at"
+                        );
+                        let all_passed = change.gates.iter().all(|result| result.passed);
+                        assert!(all_passed != gates_overridden, "a gate was passed over");
+                        let rule = rule.approval;
                         match request {
                             None => assert!(rule.is_none() || overridden, "approval was passed over"),
                             Some(request) => {
@@ -574,6 +659,22 @@ impl Naive {
                 Event::PromotionClosed { request, .. } => {
                     assert!(self.requests.remove(&request.get()).is_some(), "what is closed was open");
                 }
+                Event::TrialStarted(started) => {
+                    self.trials.insert(commit.revision.get(), (**started).clone());
+                }
+                Event::TrialObserved { trial, .. } | Event::TrialLooked { trial, .. } => {
+                    assert!(self.trials.contains_key(&trial.get()), "what is observed runs");
+                }
+                Event::TrialConcluded { trial, judgement } => {
+                    let ended = self.trials.remove(&trial.get());
+                    let looks = ended.map(|started| started.plan.looks.get()).unwrap();
+                    let planned = judgement.at_planned_end || judgement.look < looks;
+                    let favourable = judgement.verdict == Verdict::Favourable;
+                    assert!(planned || !favourable, "stopped early, and favourable");
+                }
+                Event::TrialAborted { trial, .. } => {
+                    assert!(self.trials.remove(&trial.get()).is_some(), "what is aborted runs");
+                }
                 Event::Quarantined { version } => self.known(version).quarantined = true,
                 Event::QuarantineLifted { version } => self.known(version).quarantined = false,
                 Event::Deprecated { version, .. } => self.known(version).deprecated = true,
@@ -597,9 +698,27 @@ impl Naive {
         for (alias, version) in self.aliases.clone() {
             assert!(!self.known(&version).deleted, "{alias} points to a deleted version");
         }
+        self.check_trials();
         for (_, _, version) in self.requests.values().cloned().collect::<Vec<_>>() {
             assert!(!self.known(&version).deleted, "a promotion of a deleted version waits");
         }
+    }
+
+    /// Versions on trial are where they are tried, and no stage gives away more than it has.
+    fn check_trials(&mut self) {
+        let mut shares: BTreeMap<TrialStage, f64> = BTreeMap::new();
+        for started in self.trials.clone().into_values() {
+            let treatment = self.known(&started.treatment.version).clone();
+            assert_eq!(treatment.stage, Stage::Staging, "{} is on trial", treatment.version);
+            let control = self.known(&started.control.version).clone();
+            assert!(!treatment.deleted && !control.deleted && !control.quarantined);
+            if started.plan.stage == TrialStage::Production {
+                assert_eq!(control.stage, Stage::Production);
+            }
+            *shares.entry(started.plan.stage).or_default() += started.plan.share.get();
+        }
+        assert!(shares.get(&TrialStage::Staging).is_none_or(|share| *share < 1.000_000_1));
+        assert!(shares.get(&TrialStage::Production).is_none_or(|share| *share < 0.999_999_9));
     }
 
     fn production_at(&self, instant: Timestamp) -> Option<&Version> {
@@ -801,7 +920,7 @@ proptest! {
 fn the_generator_reaches_every_kind_of_event() {
     let mut runner = TestRunner::deterministic();
     let mut seen: BTreeMap<&'static str, u32> = BTreeMap::new();
-    for _ in 0..40 {
+    for _ in 0..100 {
         let acts = life().new_tree(&mut runner).unwrap().current();
         let world = live_through(acts);
         for recorded in block_on(world.history(&world.stream())) {

@@ -295,3 +295,41 @@ async fn a_brief_checkpoint_stays_small_however_many_commits_there_are() {
     }
     assert!(sizes.iter().all(|size| *size < 4_096), "{sizes:?}");
 }
+
+/// A router that starts cold reads a brief checkpoint, which knows the trials that run and few versions.
+#[tokio::test]
+async fn traffic_is_read_from_what_is_asked_for_most() {
+    use registry_core::trial::{Goal, Measure, MeasureKind, PlannedEnd, Share, TrialPlan, TrialStage};
+    let (log, bytes) = (Arc::new(MemoryLog::default()), Arc::new(MemoryArtifacts::default()));
+    let registry = Engine::new(log.clone(), bytes.clone());
+    for minor in 0..40 {
+        let version = Version::new(1, minor, 0);
+        let registration =
+            Registration { stage: Stage::Staging, ..Registration::new(version, Content::default()) };
+        registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    }
+    let promote = PromoteOptions::default();
+    registry.promote(&alice(), &fraud(), &v("1.0.0"), Stage::Production, promote).await.unwrap();
+    let plan = TrialPlan {
+        stage: TrialStage::Production,
+        share: Share::new(0.25).unwrap(),
+        measure: Measure::new("error rate".parse().unwrap(), MeasureKind::Proportion, None).unwrap(),
+        goal: Goal::Better,
+        end: PlannedEnd::new(None, Some(1_000.try_into().unwrap())).unwrap(),
+        significance: Default::default(),
+        looks: 1.try_into().unwrap(),
+    };
+    registry.start_trial(&alice(), &fraud(), &v("1.39.0"), None, plan).await.unwrap();
+    // Until a checkpoint of the trial is kept.
+    for number in 0..100 {
+        let text = format!("text {number}").parse().unwrap();
+        registry.describe(&alice(), &fraud(), None, Some(text)).await.unwrap();
+    }
+    let cold = Engine::new(log, bytes);
+    let traffic = cold.traffic(&fraud()).await.unwrap();
+    let seen = cold.state(&Stream::Model(fraud()), &Need::Selected(Selector::PRODUCTION)).await.unwrap();
+    assert!(seen.is_partial(), "the whole model was read for it");
+    assert_eq!(traffic, registry.traffic(&fraud()).await.unwrap());
+    let shares: Vec<f64> = traffic.stages[&Stage::Production].iter().map(|route| route.share).collect();
+    assert_eq!(shares, [0.75, 0.25]);
+}

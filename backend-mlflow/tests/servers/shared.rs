@@ -3,10 +3,11 @@
 
 use backend_mlflow::MlflowRegistry;
 use futures_util::future::join_all;
+use registry_core::lineage::NodeKind;
 use registry_core::storage::CommitLog as _;
 use registry_core::{
-    By, Content, Event, Key, Metric, ModelName, PolicyChange, PromoteOptions, Registration, Registry,
-    RegistryExt as _, Revision, Scope, Selector, Stage, StreamKind, Transitions, Version,
+    Amendment, By, Content, Event, Key, Metric, ModelName, PolicyChange, PromoteOptions, Registration,
+    Registry, RegistryExt as _, Revision, Scope, Selector, Stage, StreamKind, Transitions, Version,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -56,7 +56,7 @@ use registry_core::{
 pub(crate) use self::flags::{Described, Statements};
 use self::node::{At, Node};
 use crate::failure::Failure;
-use crate::input::text_file;
+use crate::input::{parsed_file, text_file};
 
 /// What a card says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -133,7 +133,7 @@ const METRIC_PARTS: &[&str] = &["value", "direction", "unit", "samples", "standa
 
 /// The card in a file, in the format that its extension names, for a model.
 pub(crate) fn read(path: &Path, model: &ModelName) -> Result<Card, Failure> {
-    let node = tree(path)?;
+    let node = parsed_file::<Node>(path)?;
     let files = |name: &ArtifactPath| {
         let folder = path.parent().unwrap_or(Path::new(""));
         folder.join(name.as_str())
@@ -145,13 +145,13 @@ pub(crate) fn read(path: &Path, model: &ModelName) -> Result<Card, Failure> {
 
 /// The signature in a file.
 pub(crate) fn read_signature(path: &Path) -> Result<Signature, Failure> {
-    let node = tree(path)?;
+    let node = parsed_file::<Node>(path)?;
     Ok(At::new("signature", &node).structured()?)
 }
 
 /// The feature schema in a file.
 pub(crate) fn read_features(path: &Path) -> Result<FeatureSchema, Failure> {
-    let node = tree(path)?;
+    let node = parsed_file::<Node>(path)?;
     Ok(At::new("features", &node).structured()?)
 }
 
@@ -160,18 +160,6 @@ pub(crate) fn read_environment(path: &Path) -> Result<EnvironmentFile, Failure> 
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Failure::file(path, "its name is not Unicode"))?;
     Ok(EnvironmentFile::new(name.parse()?, text_file(path)?)?)
-}
-
-fn tree(path: &Path) -> Result<Node, Failure> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let text = text_file(path)?;
-    let broken = |problem: String| Failure::file(path, problem.trim_start_matches("error: ").trim_end());
-    match extension.to_ascii_lowercase().as_str() {
-        "toml" => toml::from_str(&text).map_err(|error| broken(error.to_string())),
-        "json" => serde_json::from_str(&text).map_err(|error| broken(error.to_string())),
-        "yaml" | "yml" => serde_saphyr::from_str(&text).map_err(|error| broken(error.to_string())),
-        _ => Err(broken("the extension must say its format: .toml, .yaml, .yml or .json".to_owned())),
-    }
 }
 
 /// Reads a tree into a card, each thing once.

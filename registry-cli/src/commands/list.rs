@@ -6,6 +6,7 @@ use registry_core::{
 };
 
 use crate::commands::stage::{request_lines, safety_line};
+use crate::commands::trial::trial_lines;
 use crate::commands::{Session, warn};
 use crate::failure::Failure;
 use crate::output::{Paint, one_line, quoted};
@@ -197,6 +198,12 @@ fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), 
         card.field("moves", moves);
     }
     show_requests(&mut card, &view.requests, paint);
+    if !view.trials.is_empty() {
+        card.heading("Trials");
+    }
+    for line in view.trials.iter().flat_map(|trial| trial_lines(trial, paint)) {
+        card.line(line);
+    }
     card.heading(&format!("Versions: {}", counts(&row.versions)));
     let mut table = Table::new(["VERSION", "STAGE", "REGISTERED", "BY", "NOTE"]);
     let shown = if all { usize::MAX } else { VERSIONS_SHOWN };

@@ -14,6 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod register;
 pub(crate) mod search;
 pub(crate) mod stage;
+pub(crate) mod trial;
 
 use std::sync::Arc;
 
@@ -75,6 +76,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Describe(describe) => describe.run(&mut session).await,
         Command::Amend(amend) => amend.run(&mut session).await,
         Command::Policy(policy) => policy.run(&mut session).await,
+        Command::Trial(trial) => trial.run(&mut session).await,
+        Command::Traffic(traffic) => traffic.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
         Command::Drift(drift) => drift.run(&mut session).await,
@@ -144,7 +147,7 @@ pub(crate) async fn tell_people(
     Ok(())
 }
 
-/// What the requests were about that these events name.
+/// What the requests and trials were about that these events name.
 pub(crate) async fn requests_of(
     registry: &dyn Registry,
     model: &ModelName,
@@ -157,12 +160,23 @@ pub(crate) async fn requests_of(
             | Event::PromotionRejected { request, .. }
             | Event::DecisionWithdrawn { request }
             | Event::PromotionClosed { request, .. } => *request,
+            Event::TrialObserved { trial, .. }
+            | Event::TrialLooked { trial, .. }
+            | Event::TrialConcluded { trial, .. }
+            | Event::TrialAborted { trial, .. } => *trial,
             _ => continue,
         };
         for recorded in registry.log(model, request, 1).await? {
             for event in &recorded.commit.events {
-                if let Event::PromotionRequested(promotion) = event {
-                    requests.insert(request, (promotion.version.clone(), promotion.to));
+                match event {
+                    Event::PromotionRequested(promotion) => {
+                        requests.insert(request, (promotion.version.clone(), promotion.to));
+                    }
+                    Event::TrialStarted(started) => {
+                        let (version, stage) = (started.treatment.version.clone(), started.plan.stage.into());
+                        requests.insert(request, (version, stage));
+                    }
+                    _ => {}
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! Why this exists: the rules that a team lives by are data in the log. These commands show and change
 //! them, for all models or for one, whose own rules replace those of the registry stage by stage.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use registry_core::compare::Significance;
+use registry_core::gate::NotNegative;
 use registry_core::{
-    Actor, ApprovalRule, Invalid, ModelName, Policy, PolicyChange, RegistryExt as _, Scope, Stage, StageRule,
-    Transitions,
+    Actor, ApprovalRule, Finite, Gate, Invalid, ModelName, Policy, PolicyChange, RegistryExt as _, Scope,
+    Stage, StageRule, Transitions,
 };
 use serde::Serialize;
 
@@ -14,6 +18,7 @@ use crate::card::units;
 use crate::cli::Writing;
 use crate::commands::{Session, tell};
 use crate::failure::Failure;
+use crate::input::{MetricRange, parsed_file};
 use crate::place::Purpose;
 use crate::words;
 
@@ -74,7 +79,7 @@ impl Show {
         if session.out.json {
             return session.out.document(&Shown { registry: of_all, model: own });
         }
-        show_policy(session, "all models", &of_all, "no stage demands approval", "the usual ones")?;
+        show_policy(session, "all models", &of_all, "no stage demands anything", "the usual ones")?;
         match (&self.model, &own) {
             (Some(model), Some(own)) => {
                 show_policy(session, model.as_str(), own, "no rules of its own", "those of all models")
@@ -135,13 +140,57 @@ pub(crate) struct Set {
     /// Demand no approval, also where the registry does
     #[arg(long, conflicts_with_all = ["approver", "quorum", "registrant_may_approve", "requester_may_approve", "expires_after"])]
     no_approval: bool,
+    /// Bounds of a metric, for example "accuracy>=0.85", repeatable
+    #[arg(long, value_name = "RANGE", help_heading = "Gates")]
+    gate: Vec<MetricRange>,
+    /// No metric may be worse than that in production
+    #[arg(long, help_heading = "Gates")]
+    no_regression: bool,
+    /// The signature must not break callers of the version in production
+    #[arg(long, help_heading = "Gates")]
+    compatible: bool,
+    /// A favourable trial against the version in production must be on record
+    #[arg(long, help_heading = "Gates")]
+    trial: bool,
+    /// More gates, of every kind: a list in YAML or JSON
+    #[arg(long, value_name = "FILE", help_heading = "Gates")]
+    gates: Option<PathBuf>,
     #[command(flatten)]
     writing: Writing,
 }
 
+/// Bounds of a metric as a gate.
+fn bounds(range: &MetricRange) -> Result<Gate, Invalid> {
+    let bound = |value: Option<f64>| value.map(Finite::new).transpose();
+    Ok(Gate::Metric { name: range.name.clone(), at_least: bound(range.low)?, at_most: bound(range.high)? })
+}
+
 impl Set {
+    /// What must be shown, the flags first.
+    fn gates(&self) -> Result<Vec<Gate>, Failure> {
+        let mut gates = self.gate.iter().map(bounds).collect::<Result<Vec<Gate>, Invalid>>()?;
+        if self.no_regression {
+            gates.push(Gate::NoRegression {
+                metrics: BTreeSet::new(),
+                significance: Significance::default(),
+                tolerance: NotNegative::default(),
+            });
+        }
+        if self.compatible {
+            gates.push(Gate::Compatible {});
+        }
+        if self.trial {
+            gates.push(Gate::Trial { stage: None, max_age_seconds: None });
+        }
+        if let Some(path) = &self.gates {
+            gates.extend(parsed_file::<Vec<Gate>>(path)?);
+        }
+        Ok(gates)
+    }
+
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let by = self.writing.by()?;
+        let gates = self.gates()?;
         let approval = (!self.no_approval).then(|| ApprovalRule {
             approvers: self.approver.iter().cloned().collect(),
             quorum: self.quorum,
@@ -162,7 +211,7 @@ impl Set {
                 return Err(Invalid::new("expiry", 0, "must be longer than nothing").into());
             }
         }
-        let change = PolicyChange::StageRule { stage: self.stage, rule: Some(StageRule { approval }) };
+        let change = PolicyChange::StageRule { stage: self.stage, rule: Some(StageRule { approval, gates }) };
         change_policy(session, &by, self.model, change).await
     }
 }

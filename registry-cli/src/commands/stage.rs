@@ -4,7 +4,8 @@
 use clap::Args;
 use registry_core::event::RollbackSafety;
 use registry_core::{
-    ModelName, PromoteOptions, Promotion, Registry, RegistryExt as _, Revision, Stage, Timestamp, Version,
+    GateResult, ModelName, PromoteOptions, Promotion, Registry, RegistryExt as _, Revision, Stage, Timestamp,
+    Version,
 };
 use serde::Serialize;
 
@@ -31,7 +32,7 @@ pub(crate) struct Promote {
     /// Ask for approval even where no rule demands it
     #[arg(long, conflicts_with = "emergency")]
     require_approval: bool,
-    /// Bypass a demanded approval; needs a reason, and is on record as what it is
+    /// Bypass a demanded approval, and gates; needs a reason, and is on record as what it is
     #[arg(long)]
     emergency: bool,
     #[command(flatten)]
@@ -80,6 +81,8 @@ struct PromotionMore<'a> {
     pending: bool,
     superseded: Option<&'a Version>,
     rollback_safety: Option<&'a RollbackSafety>,
+    /// What the gates of the stage found.
+    gates: &'a [GateResult],
     /// The request that waits.
     request: Option<Revision>,
     approvals_missing: Option<u32>,
@@ -97,13 +100,14 @@ pub(crate) async fn tell_promotion(
 ) -> Result<(), Failure> {
     let receipt = promotion.receipt();
     match promotion {
-        Promotion::Done { rollback_safety, superseded, .. } => {
+        Promotion::Done { rollback_safety, superseded, gates, .. } => {
             if session.out.json {
                 let more = PromotionMore {
                     version,
                     pending: false,
                     superseded: superseded.as_ref(),
                     rollback_safety: rollback_safety.as_ref(),
+                    gates,
                     request: None,
                     approvals_missing: None,
                     expires_at: None,
@@ -112,8 +116,12 @@ pub(crate) async fn tell_promotion(
                 return tell_program(session, model, receipt, more);
             }
             tell_people(session, registry, Some(model), receipt).await?;
+            let paint = session.out.paint();
+            for line in gates.iter().map(|result| gate_line(result, paint)) {
+                session.out.line(format!("  {line}"))?;
+            }
             match rollback_safety {
-                Some(safety) => session.out.line(format!("  {}", safety_line(safety, session.out.paint()))),
+                Some(safety) => session.out.line(format!("  {}", safety_line(safety, paint))),
                 None => Ok(()),
             }
         }
@@ -127,6 +135,7 @@ pub(crate) async fn tell_promotion(
                     pending: true,
                     superseded: None,
                     rollback_safety: None,
+                    gates: &[],
                     request: Some(*request),
                     approvals_missing: Some(*approvals_missing),
                     expires_at: *expires_at,
@@ -149,6 +158,12 @@ pub(crate) async fn tell_promotion(
             }
         }
     }
+}
+
+/// Whether a gate was passed, and on what numbers.
+fn gate_line(result: &GateResult, paint: Paint) -> String {
+    let word = if result.passed { paint.good("passed") } else { paint.bad("not passed") };
+    format!("{word}: {}", crate::output::one_line(&result.to_string()))
 }
 
 fn requested_stage(promotion: &Promotion) -> Option<Stage> {

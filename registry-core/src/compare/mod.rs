@@ -28,7 +28,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use direction::{direction_of, direction_of_name, is_share};
-pub use significance::{Method, Test};
+pub use significance::{Method, Significance, Test};
 
 use crate::compat::{Comparison as Compatibility, FindingId, compare_interfaces};
 use crate::content::{Content, Direction, Metric};
@@ -219,9 +219,8 @@ pub struct VersionComparison {
 /// Compares an old version with a new one.
 pub fn compare(old: &Subject, new: &Subject, options: &CompareOptions) -> VersionComparison {
     let (before, after) = (&*old.version.content, &*new.version.content);
-    let mut metrics = metrics(before, after, options);
-    let mut performance = performance(before, after);
-    correct(metrics.iter_mut().chain(&mut performance), options);
+    let metrics = metric_changes(&before.metrics, &after.metrics, options);
+    let performance = performance(before, after);
     let compatibility = compare_interfaces(&before.interface(), &after.interface());
     let recommendation = recommend(&metrics, &performance, &compatibility);
     VersionComparison {
@@ -241,10 +240,15 @@ pub fn compare(old: &Subject, new: &Subject, options: &CompareOptions) -> Versio
     }
 }
 
-fn metrics(before: &Content, after: &Content, options: &CompareOptions) -> Vec<NumberChange> {
-    let names: BTreeSet<&Key> = before.metrics.keys().chain(after.metrics.keys()).collect();
+/// How metrics changed, in the order of their names, with the p-values of all tests corrected together.
+pub(crate) fn metric_changes(
+    before: &BTreeMap<Key, Metric>,
+    after: &BTreeMap<Key, Metric>,
+    options: &CompareOptions,
+) -> Vec<NumberChange> {
+    let names: BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
     let change = |name: &Key| {
-        let (old, new) = (before.metrics.get(name), after.metrics.get(name));
+        let (old, new) = (before.get(name), after.get(name));
         let said = new.or(old).and_then(|metric| direction_of(name, metric));
         let direction = options.directions.get(name).copied().or(said);
         let unit = |metric: Option<&Metric>| metric.and_then(|metric| metric.unit.clone());
@@ -261,7 +265,9 @@ fn metrics(before: &Content, after: &Content, options: &CompareOptions) -> Vec<N
         change.test = test;
         change
     };
-    names.into_iter().map(change).collect()
+    let mut changes: Vec<NumberChange> = names.into_iter().map(change).collect();
+    correct(&mut changes, options);
+    changes
 }
 
 /// The test that fits what is known of both.
@@ -362,8 +368,9 @@ fn performance(before: &Content, after: &Content) -> Vec<NumberChange> {
 }
 
 /// Corrects the p-values of all tests together, and takes back what is not significant.
-fn correct<'a>(changes: impl Iterator<Item = &'a mut NumberChange>, options: &CompareOptions) {
-    let mut tested: Vec<&mut NumberChange> = changes.filter(|change| change.test.is_some()).collect();
+fn correct(changes: &mut [NumberChange], options: &CompareOptions) {
+    let mut tested: Vec<&mut NumberChange> =
+        changes.iter_mut().filter(|change| change.test.is_some()).collect();
     let p: Vec<f64> = tested.iter().filter_map(|change| change.test.map(|test| test.p)).collect();
     for (change, corrected) in tested.iter_mut().zip(holm(&p)) {
         change.p_corrected = Some(corrected);

@@ -10,17 +10,85 @@
 //! | standard errors | z |
 //! | sample counts, and the metric's name says that it is a share of them, as accuracy is | two proportions, z, pooled |
 //!
-//! All p-values are two-sided. Several metrics are several chances to be fooled, so the p-values of one comparison
+//! These p-values are two-sided. Several metrics are several chances to be fooled, so the p-values of one comparison
 //! are corrected together, after Holm.
+//!
+//! A canary asks something else: not whether two versions differ, but whether the new one is worse by less than a
+//! margin. [`proportions_above`] and [`means_above`] answer that, one-sided.
 //!
 //! The formulas are those of the textbooks, and of SciPy and statsmodels, against which they are tested. The
 //! distributions come from `statrs`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, ContinuousCDF as _, DiscreteCDF as _, Normal, StudentsT};
 
+use crate::invalid::Invalid;
+
 /// The most resamples of a bootstrap.
 pub const RESAMPLES: u32 = 10_000;
+
+/// How likely a difference may be by chance for it to be believed all the same: above 0 and below 1, and 0.05 if
+/// nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Significance(f64);
+
+impl Significance {
+    /// Refuses what is not above 0 and below 1.
+    pub fn new(value: f64) -> Result<Self, Invalid> {
+        if 0.0 < value && value < 1.0 {
+            Ok(Significance(value))
+        } else {
+            Err(Invalid::new("significance", value, "must be above 0 and below 1, such as 0.05"))
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// Its share for each of so many tests of one question, after Bonferroni.
+    #[must_use]
+    pub fn shared_by(self, tests: std::num::NonZeroU32) -> Self {
+        Significance(self.0 / f64::from(tests.get()))
+    }
+
+    /// Whether it is the one that holds if nothing is said.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Significance::default()
+    }
+}
+
+impl Eq for Significance {}
+
+impl Default for Significance {
+    fn default() -> Self {
+        Significance(0.05)
+    }
+}
+
+impl TryFrom<f64> for Significance {
+    type Error = Invalid;
+
+    fn try_from(value: f64) -> Result<Self, Invalid> {
+        Significance::new(value)
+    }
+}
+
+impl From<Significance> for f64 {
+    fn from(significance: Significance) -> f64 {
+        significance.0
+    }
+}
+
+impl fmt::Display for Significance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// How a p-value was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +105,10 @@ pub enum Method {
     McNemar,
     /// Paired bootstrap of the mean difference, with [`RESAMPLES`] resamples.
     PairedBootstrap,
+    /// Two proportions against a margin, z after Agresti and Caffo, one-sided.
+    ProportionsAboveMargin,
+    /// Two means against a margin, Welch's t, one-sided.
+    MeansAboveMargin,
 }
 
 impl Method {
@@ -48,6 +120,8 @@ impl Method {
             Method::StandardErrors => "z",
             Method::McNemar => "McNemar, exact",
             Method::PairedBootstrap => "paired bootstrap",
+            Method::ProportionsAboveMargin => "two proportions against a margin, one-sided",
+            Method::MeansAboveMargin => "Welch's t against a margin, one-sided",
         }
     }
 }
@@ -97,9 +171,9 @@ pub fn two_proportions(old: f64, old_samples: u64, new: f64, new_samples: u64) -
     Some(Test { method: Method::TwoProportions, statistic: z, p: two_sided(z)? })
 }
 
-/// Whether two means differ, by their standard errors, and counts if they are known. None if neither scatters, or if
-/// a count is below 2.
-pub fn by_standard_errors(old: &Measured, new: &Measured) -> Option<Test> {
+/// How far the difference of two means lies from `bound`, in standard errors, and with how many degrees of freedom
+/// that is to be judged if the counts are known. None if neither mean scatters, or if a count is below 2.
+fn standardised(old: &Measured, new: &Measured, bound: f64) -> Option<(f64, Option<f64>)> {
     let (old_error, new_error) = (old.standard_error?, new.standard_error?);
     let is_error = |error: f64| error.is_finite() && 0.0 <= error;
     let (old_square, new_square) = (old_error * old_error, new_error * new_error);
@@ -107,10 +181,8 @@ pub fn by_standard_errors(old: &Measured, new: &Measured) -> Option<Test> {
     if !is_error(old_error) || !is_error(new_error) || square <= 0.0 {
         return None;
     }
-    let statistic = (new.value - old.value) / square.sqrt();
-    let (Some(old_n), Some(new_n)) = (old.samples, new.samples) else {
-        return Some(Test { method: Method::StandardErrors, statistic, p: two_sided(statistic)? });
-    };
+    let statistic = (new.value - old.value - bound) / square.sqrt();
+    let (Some(old_n), Some(new_n)) = (old.samples, new.samples) else { return Some((statistic, None)) };
     if old_n < 2 || new_n < 2 {
         return None;
     }
@@ -119,9 +191,50 @@ pub fn by_standard_errors(old: &Measured, new: &Measured) -> Option<Test> {
     // Welch and Satterthwaite.
     let freedom =
         square * square / (old_square * old_square / (old_n - 1.0) + new_square * new_square / (new_n - 1.0));
+    Some((statistic, Some(freedom)))
+}
+
+/// Whether two means differ, by their standard errors, and counts if they are known. None if neither scatters, or if
+/// a count is below 2.
+pub fn by_standard_errors(old: &Measured, new: &Measured) -> Option<Test> {
+    let (statistic, freedom) = standardised(old, new, 0.0)?;
+    let Some(freedom) = freedom else {
+        return Some(Test { method: Method::StandardErrors, statistic, p: two_sided(statistic)? });
+    };
     let distribution = StudentsT::new(0.0, 1.0, freedom).ok()?;
     let p = 2.0 * distribution.cdf(-statistic.abs());
     p.is_finite().then(|| Test { method: Method::Welch, statistic, p: p.clamp(0.0, 1.0) })
+}
+
+/// Whether the new mean lies above the old one by more than `bound`, which may be negative; one-sided, by standard
+/// errors and counts. None if one of these is not known, neither mean scatters, or a count is below 2.
+pub fn means_above(old: &Measured, new: &Measured, bound: f64) -> Option<Test> {
+    let (statistic, freedom) = standardised(old, new, bound)?;
+    let p = StudentsT::new(0.0, 1.0, freedom?).ok()?.cdf(-statistic);
+    p.is_finite().then(|| Test { method: Method::MeansAboveMargin, statistic, p: p.clamp(0.0, 1.0) })
+}
+
+/// Whether the new share of successes lies above the old one by more than `bound`, which may be negative; one-sided.
+/// Each side is successes and trials. None if there were no trials on a side, or more successes than trials.
+///
+/// To each side one success and one failure are added, after [Agresti and
+/// Caffo](https://doi.org/10.1080/00031305.2000.10474560): so the test also works where nothing failed, which is what
+/// one hopes for from a canary.
+pub fn proportions_above(old: (u64, u64), new: (u64, u64), bound: f64) -> Option<Test> {
+    let is_possible = |(successes, trials): (u64, u64)| 0 < trials && successes <= trials;
+    if !is_possible(old) || !is_possible(new) {
+        return None;
+    }
+    let adjusted = |(successes, trials): (u64, u64)| {
+        #[expect(clippy::cast_precision_loss, reason = "counts of samples are far below 2^53")]
+        let (successes, trials) = (successes as f64 + 1.0, trials as f64 + 2.0);
+        let share = successes / trials;
+        (share, share * (1.0 - share) / trials)
+    };
+    let ((old, old_square), (new, new_square)) = (adjusted(old), adjusted(new));
+    let statistic = (new - old - bound) / (old_square + new_square).sqrt();
+    let p = Normal::standard().cdf(-statistic);
+    p.is_finite().then(|| Test { method: Method::ProportionsAboveMargin, statistic, p: p.clamp(0.0, 1.0) })
 }
 
 /// Whether two versions differ on the same examples, each of which they got right (1) or wrong (0). `old_only` were

@@ -1,6 +1,9 @@
 //! What a comparison says, case by case; the statistics themselves are checked against SciPy elsewhere.
 
-use super::significance::{Measured, by_standard_errors, holm, mcnemar, paired_bootstrap, two_proportions};
+use super::significance::{
+    Measured, by_standard_errors, holm, mcnemar, means_above, paired_bootstrap, proportions_above,
+    two_proportions,
+};
 use super::*;
 use crate::content::Finite;
 use crate::event::{Event, Numbering, VersionRegistered};
@@ -220,6 +223,38 @@ fn what_does_not_scatter_cannot_be_tested() {
     // A count of 1 has no scatter of its own.
     let alone = Measured { samples: Some(1), ..loose };
     assert_eq!(by_standard_errors(&alone, &loose), None);
+}
+
+/// The numbers come from SciPy 1.17, `ttest_ind_from_stats(…, equal_var=False, alternative="greater")`, and
+/// from statsmodels 0.15, `test_proportions_2indep(…, method="agresti-caffo", alternative="larger")`.
+#[test]
+fn one_sided_tests_against_a_margin_find_what_others_find() {
+    let near = |found: Option<significance::Test>, statistic: f64, p: f64| {
+        let found = found.unwrap();
+        assert!((found.statistic - statistic).abs() < 1e-9, "{found:?}");
+        assert!((found.p - p).abs() < 1e-9, "{found:?}");
+    };
+    near(proportions_above((200, 20_000), (250, 20_000), -0.005), 7.096575809983615, 6.394290504211286e-13);
+    near(proportions_above((10, 50), (20, 60), 0.05), 0.9344538004107427, 0.17503492835401185);
+    near(proportions_above((0, 5_000), (0, 5_000), -0.005), 17.686508629531705, 2.6637914180767583e-70);
+    let mean =
+        |value, error, samples| Measured { value, samples: Some(samples), standard_error: Some(error) };
+    let (old, new) = (mean(10.0, 0.1, 50), mean(9.9, 0.2, 80));
+    near(means_above(&old, &new, -0.5), 1.7888543819998333, 0.03816908131615283);
+    let (old, new) = (mean(1.5, 0.25, 12), mean(2.5, 0.5, 9));
+    near(means_above(&old, &new, 0.25), 1.3416407864998738, 0.10231916578419388);
+}
+
+#[test]
+fn against_a_margin_too_few_samples_are_no_test() {
+    let known = |samples| Measured { value: 1.0, samples, standard_error: Some(0.1) };
+    assert_eq!(means_above(&known(None), &known(Some(10)), 0.0), None);
+    assert_eq!(means_above(&known(Some(1)), &known(Some(10)), 0.0), None);
+    assert_eq!(proportions_above((0, 0), (1, 2), 0.0), None);
+    assert_eq!(proportions_above((1, 2), (3, 2), 0.0), None, "more successes than trials");
+    // Nothing failed anywhere: there is a test all the same, and few samples say little.
+    assert!(0.05 < proportions_above((0, 20), (0, 20), -0.01).unwrap().p);
+    assert!(proportions_above((0, 20_000), (0, 20_000), -0.01).unwrap().p < 1e-9);
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Rules<'_> {
                 content.artifacts = artifacts.clone();
                 // What was asked for is no longer what would be approved.
                 let mut events: Vec<Event> = self.void_requests(version, None).collect();
+                events.extend(self.displaced_trials(&[version]));
                 events.push(Event::FilesFound(Box::new(FilesFound {
                     version: version.clone(),
                     digest: content.digest(),
@@ -84,7 +85,13 @@ impl Rules<'_> {
                 let Ok(state) = self.any_version(version) else { return Ok(Vec::new()) };
                 let mut events = self.used_again(version);
                 if state.stage != *to {
-                    events.extend(self.moves(version, &state.content, state.stage, *to, StageCause::Foreign));
+                    events.extend(self.moves(
+                        version,
+                        &state.content,
+                        (state.stage, *to),
+                        StageCause::Foreign,
+                        Vec::new(),
+                    ));
                 }
                 Ok(events)
             }
@@ -98,6 +105,7 @@ impl Rules<'_> {
                         to: Stage::Archived,
                         cause: StageCause::Foreign,
                         rollback_safety: None,
+                        gates: Vec::new(),
                     })));
                 }
                 events.extend(self.hides(version));

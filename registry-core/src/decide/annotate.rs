@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::content::{Deployment, Metadata, Metric, Tags, check_tag_value};
 use crate::event::{Amended, Event};
+use crate::gate::{GATES_MAX, Gate};
 use crate::invalid::Invalid;
 use crate::lineage::{LINKS_MAX, Link};
 use crate::name::{AliasName, Key, Text};
@@ -98,8 +99,12 @@ pub(super) fn check_signature(signature: &Signature) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Refuses rules that nobody could ever fulfil.
+/// Refuses rules that nobody could ever fulfil, and gates that demand nothing.
 fn check_rule(rule: &StageRule) -> Result<(), Invalid> {
+    if GATES_MAX < rule.gates.len() {
+        return Err(Invalid::new("gates", rule.gates.len(), format!("at most {GATES_MAX}")));
+    }
+    rule.gates.iter().try_for_each(Gate::check)?;
     let Some(approval) = &rule.approval else { return Ok(()) };
     let (people, quorum) = (approval.approvers.len(), approval.quorum.get());
     if people != 0 && u32::try_from(people).is_ok_and(|people| people < quorum) {
@@ -164,6 +169,7 @@ impl Rules<'_> {
     /// The events of a deletion, with all that follows from it.
     pub(super) fn hides(&self, version: &Version) -> Vec<Event> {
         let mut events: Vec<Event> = self.void_requests(version, None).collect();
+        events.extend(self.displaced_trials(&[version]));
         events.extend(
             self.state.aliases.iter().filter(|(_, target)| *target == version).map(|(alias, target)| {
                 Event::AliasRemoved { alias: alias.clone(), previous: target.clone() }

@@ -100,7 +100,7 @@ impl<'a> Rules<'a> {
         }
         if request.approvals().any(|approval| approval.actor == *actor) {
             // Said already. It completes what something else held up when it was said.
-            return Ok(self.completed(revision, request, state, request.decisions.clone()));
+            return self.completed(revision, request, state, request.decisions.clone());
         }
         let mut decisions: Vec<Decision> =
             request.decisions.iter().filter(|decision| decision.actor != *actor).cloned().collect();
@@ -116,7 +116,7 @@ impl<'a> Rules<'a> {
             meaning: meaning.clone(),
             comment: comment.clone(),
         }];
-        events.extend(self.completed(revision, request, state, decisions));
+        events.extend(self.completed(revision, request, state, decisions)?);
         Ok(events)
     }
 
@@ -144,7 +144,8 @@ impl<'a> Rules<'a> {
             // An objection taken back may have been all that stood in the way.
             if !own.approved && self.check_valid(request, state).is_ok() {
                 let others = request.decisions.iter().filter(|decision| decision.actor != *actor).cloned();
-                events.extend(self.completed(revision, request, state, others.collect()));
+                // Gates that are closed now hold it up; the objection is taken back all the same.
+                events.extend(self.completed(revision, request, state, others.collect()).unwrap_or_default());
             }
             return Ok(events);
         }
@@ -154,21 +155,24 @@ impl<'a> Rules<'a> {
         Err(Rejection::NothingToWithdraw { actor: actor.clone(), version: version.clone() })
     }
 
-    /// The promotion itself, if these decisions suffice.
+    /// The promotion itself, if these decisions suffice. The gates are looked at once more: what was in production,
+    /// and what is demanded, may be something else than when it was asked for.
     fn completed(
         &self,
         revision: Revision,
         request: &ApprovalRequest,
         state: &VersionState,
         decisions: Vec<Decision>,
-    ) -> Vec<Event> {
+    ) -> Result<Vec<Event>, Rejection> {
         let quorum = request.promotion.rule.quorum.get();
         let approved = decisions.iter().filter(|decision| decision.approved).count();
         let blocked = decisions.iter().any(|decision| !decision.approved);
         if blocked || u32::try_from(approved).is_ok_and(|approved| approved < quorum) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let to = request.promotion.to;
+        let gates = self.pass_gates(state.into(), to)?;
         let cause = StageCause::Promotion { request: Some(revision), approvals: decisions };
-        self.moves(&state.version, &state.content, state.stage, request.promotion.to, cause)
+        Ok(self.moves(&state.version, &state.content, (state.stage, to), cause, gates))
     }
 }

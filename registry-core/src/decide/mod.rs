@@ -10,11 +10,13 @@ mod adopt;
 mod ancestry;
 mod annotate;
 mod approval;
+mod gates;
 mod promotion;
 mod registration;
 mod rollback;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -120,6 +122,12 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
             rules.amend(version, metadata, metrics, deployment, links)?
         }
         Command::ChangePolicy { change } => rules.change_policy(change)?,
+        Command::StartTrial { treatment, control, plan } => {
+            rules.start_trial(treatment, control.as_ref(), plan)?
+        }
+        Command::ObserveTrial { treatment, observed } => rules.observe_trial(treatment, observed)?,
+        Command::ConcludeTrial { treatment } => rules.conclude_trial(treatment)?,
+        Command::AbortTrial { treatment } => rules.abort_trial(treatment)?,
         // What happened elsewhere has happened, whatever the rules say.
         Command::Adopt(adoption) => return Ok(adopt::adopt(state, adoption, context)?),
     };

@@ -1,9 +1,10 @@
 //! Why this exists: the rules of moving from stage to stage: the table of moves, what bars a version,
-//! approval, and the one invariant that matters most: production holds at most one version, because
+//! approval, gates, and the one invariant that matters most: production holds at most one version, because
 //! the version that leaves and the one that enters do so in the same commit.
 
 use crate::content::Content;
 use crate::event::{ClosedCause, Event, PromotionRequested, RollbackSafety, StageCause, StageChanged};
+use crate::gate::GateResult;
 use crate::policy::ApprovalRule;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
@@ -36,21 +37,45 @@ impl Rules<'_> {
 
         let demanded = self.policy.stage(to).approval;
         let by_choice = demanded.is_none();
-        let Some(rule) = demanded.or_else(|| require_approval.then(ApprovalRule::default)) else {
-            return Ok(self.plain_moves(state, to));
-        };
+        let demanded = demanded.or_else(|| require_approval.then(ApprovalRule::default));
         if emergency {
-            self.context.require_reason("bypass an approval")?;
-            let mut events = vec![Event::ApprovalOverridden { version: version.clone(), to, rule }];
-            events.extend(self.plain_moves(state, to));
-            return Ok(events);
+            return self.promote_in_emergency(state, to, demanded);
         }
+        let Some(rule) = demanded else {
+            let gates = self.pass_gates(state.as_ref().into(), to)?;
+            return Ok(self.plain_moves(state, to, gates));
+        };
+        // Before anybody is bothered with approving it.
+        self.pass_gates(state.as_ref().into(), to)?;
         self.request_approval(state, to, rule, by_choice)
     }
 
-    fn plain_moves(&self, state: &VersionState, to: Stage) -> Vec<Event> {
+    fn plain_moves(&self, state: &VersionState, to: Stage, gates: Vec<GateResult>) -> Vec<Event> {
         let cause = StageCause::Promotion { request: None, approvals: Vec::new() };
-        self.moves(&state.version, &state.content, state.stage, to, cause)
+        self.moves(&state.version, &state.content, (state.stage, to), cause, gates)
+    }
+
+    /// The move, past approval and gates. What it passes by is on record, as what it is.
+    fn promote_in_emergency(
+        &self,
+        state: &VersionState,
+        to: Stage,
+        demanded: Option<ApprovalRule>,
+    ) -> Result<Vec<Event>, Rejection> {
+        let version = || state.version.clone();
+        let gates = self.look_at_gates(state.into(), to);
+        let failed: Vec<GateResult> = gates.iter().filter(|result| !result.passed).cloned().collect();
+        let mut events = Vec::new();
+        if let Some(rule) = demanded {
+            self.context.require_reason("bypass an approval")?;
+            events.push(Event::ApprovalOverridden { version: version(), to, rule });
+        }
+        if !failed.is_empty() {
+            self.context.require_reason("bypass a gate")?;
+            events.push(Event::GatesOverridden { version: version(), to, failed });
+        }
+        events.extend(self.plain_moves(state, to, gates));
+        Ok(events)
     }
 
     fn request_approval(
@@ -127,9 +152,9 @@ impl Rules<'_> {
         &self,
         version: &Version,
         content: &Content,
-        from: Stage,
-        to: Stage,
+        (from, to): (Stage, Stage),
         cause: StageCause,
+        gates: Vec<GateResult>,
     ) -> Vec<Event> {
         let completed = match &cause {
             StageCause::Promotion { request, .. } => *request,
@@ -144,13 +169,17 @@ impl Rules<'_> {
             let (findings, safe) = going_back(content, &present.content);
             rollback_safety = Some(RollbackSafety { to: present.version.clone(), safe, findings });
             events.extend(self.void_requests(&present.version, None));
+            events.extend(self.displaced_trials(&[version, &present.version]));
             events.push(Event::StageChanged(Box::new(StageChanged {
                 version: present.version.clone(),
                 from: Stage::Production,
                 to: Stage::Archived,
                 cause: StageCause::Superseded { by: version.clone() },
                 rollback_safety: None,
+                gates: Vec::new(),
             })));
+        } else {
+            events.extend(self.displaced_trials(&[version]));
         }
         events.extend(self.void_requests(version, completed));
         events.push(Event::StageChanged(Box::new(StageChanged {
@@ -159,6 +188,7 @@ impl Rules<'_> {
             to,
             cause,
             rollback_safety,
+            gates,
         })));
         events
     }

@@ -15,6 +15,7 @@ use crate::version::{Bump, Version};
 
 use super::Rules;
 use super::annotate::{TAGS_MAX, check_json, check_links, check_signature};
+use super::gates::Candidate;
 
 /// What clients that have adapted to `from` meet when `to` takes its place, and whether they survive
 /// it; none if that cannot be told, because one side does not say what it takes or gives.
@@ -128,8 +129,9 @@ impl<'a> Rules<'a> {
             if self.policy.stage(stage).approval.is_some() {
                 return Err(Rejection::StageDemandsApproval { stage });
             }
+            let gates = self.pass_gates(Candidate { version: &version, digest, content }, stage)?;
             let cause = StageCause::Promotion { request: None, approvals: Vec::new() };
-            events.extend(self.moves(&version, content, Stage::Development, stage, cause));
+            events.extend(self.moves(&version, content, (Stage::Development, stage), cause, gates));
         }
         Ok(events)
     }

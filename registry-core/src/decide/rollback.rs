@@ -44,6 +44,7 @@ impl<'a> Rules<'a> {
                 to,
                 cause,
                 rollback_safety: None,
+                gates: Vec::new(),
             }))
         };
         let (from, to) = (&present.version, &target.version);
@@ -56,6 +57,7 @@ impl<'a> Rules<'a> {
         }))];
         events.extend(self.void_requests(from, None));
         events.extend(self.void_requests(to, None));
+        events.extend(self.displaced_trials(&[from, to]));
         events.push(stage_changed(
             from,
             Stage::Production,

@@ -126,6 +126,8 @@ macro_rules! exam {
         ]);
         $crate::exam_cases!($candidate, registry: [
             a_whole_life,
+            gates_keep_a_version_out,
+            a_trial_is_run_and_judged,
             many_writers_lose_nothing,
             racers_for_production_end_with_one,
             a_repeated_request_is_done_once,

@@ -1,5 +1,6 @@
 //! The cases about the registry as a whole, over a backend's log and store.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use futures_util::future::join_all;
 
 use super::{Candidate, Damage, Handle};
 use crate::command::{By, Command, Request, VersionChoice};
-use crate::content::Content;
+use crate::compare::Significance;
+use crate::content::{Content, Metric};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
+use crate::gate::Gate;
 use crate::lineage::{Derivation, Link, NodeKind};
 use crate::name::ModelName;
 use crate::policy::{ApprovalRule, StageRule};
@@ -25,6 +28,10 @@ use crate::state::ModelState;
 use crate::storage::{ArtifactStore, CheckpointKind};
 use crate::stream::{Revision, Stream};
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
+use crate::trial::{
+    Arms, Counts, Goal, Margin, Measure, MeasureKind, PlannedEnd, Share, Tally, TrialPlan, TrialStage,
+    Verdict,
+};
 use crate::verify::{Problem, VerifyOptions};
 use crate::version::Version;
 
@@ -80,7 +87,7 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     promote(&registry, &model, "v3.0.0", &TO_PRODUCTION).await;
 
     let rule = ApprovalRule::one_of(["bob".parse().unwrap()]);
-    let rule = StageRule { approval: Some(rule) };
+    let rule = StageRule { approval: Some(rule), ..StageRule::default() };
     registry.set_stage_rule(&by("admin"), &Scope::Registry, Stage::Production, Some(rule)).await.unwrap();
 
     register(&registry, &model, "v3.1.0").await.unwrap();
@@ -125,6 +132,99 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     let replayed =
         other.model_at(&model, SystemClock.now().saturating_add(Duration::from_secs(60))).await.unwrap();
     assert_eq!(replayed, *registry.model(&model).await.unwrap());
+}
+
+/// A version with this accuracy, in staging.
+async fn stage(registry: &Registered, model: &ModelName, number: &str, accuracy: f64) {
+    let bytes = Bytes::from(format!("the weights of {model} {number}"));
+    let upload = Upload { path: "model.bin".parse().unwrap(), source: &bytes };
+    let metrics = [("accuracy".parse().unwrap(), Metric::new(accuracy).unwrap())].into();
+    let content = Content { metrics, ..Content::default() };
+    let registration = Registration { stage: Stage::Staging, ..Registration::new(version(number), content) };
+    registry.register(&by("trainer"), model, registration, &[upload]).await.unwrap();
+}
+
+/// A version that does not show what is demanded stays out; what the next one showed is on record.
+pub async fn gates_keep_a_version_out(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("gated");
+    stage(&one, &model, "1.0.0", 0.875).await;
+    promote(&one, &model, "1.0.0", &[Stage::Production]).await;
+    let gates = r#"[{"gate":"metric","name":"accuracy","at_least":0.5},{"gate":"no_regression"},
+        {"gate":"files","required":["model.bin"]}]"#;
+    let rule = StageRule { gates: serde_json::from_str(gates).unwrap(), ..StageRule::default() };
+    one.set_stage_rule(&by("admin"), &Scope::Model(model.clone()), Stage::Production, Some(rule))
+        .await
+        .unwrap();
+
+    stage(&two, &model, "1.1.0", 0.75).await;
+    let v11 = version("1.1.0");
+    let ask =
+        async |by: &By| two.promote(by, &model, &v11, Stage::Production, PromoteOptions::default()).await;
+    let refused = ask(&by("alice")).await.unwrap_err();
+    let Some(Rejection::GatesClosed { failed, .. }) = refused.rejection() else { panic!("{refused}") };
+    assert_eq!((failed.len(), failed[0].against.as_ref()), (1, Some(&version("1.0.0"))));
+    assert_eq!(in_production(&one, &model).await, Some(version("1.0.0")));
+
+    let better = [("accuracy".parse().unwrap(), Metric::new(0.9375).unwrap())].into();
+    let amendment = Amendment { metrics: better, ..Amendment::default() };
+    one.amend(&by("trainer"), &model, &v11, amendment).await.unwrap();
+    let Promotion::Done { gates, receipt, .. } = ask(&by("alice")).await.unwrap() else { panic!("pending") };
+    assert_eq!(gates.iter().filter(|result| result.passed).count(), 3);
+    let revision = receipt.commit().unwrap().revision;
+    let recorded = candidate.open().await.registry().log(&model, revision, 1).await.unwrap();
+    assert_eq!(*recorded[0].commit, *receipt.commit().unwrap());
+}
+
+/// A trial begins through one handle, is fed through another, and its verdict opens a gate.
+pub async fn a_trial_is_run_and_judged(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("tried");
+    stage(&one, &model, "1.0.0", 0.75).await;
+    promote(&one, &model, "1.0.0", &[Stage::Production]).await;
+    stage(&one, &model, "1.1.0", 0.75).await;
+    let rule = StageRule {
+        gates: vec![Gate::Trial { stage: None, max_age_seconds: Some(3_600) }],
+        ..StageRule::default()
+    };
+    one.set_stage_rule(&by("admin"), &Scope::Model(model.clone()), Stage::Production, Some(rule))
+        .await
+        .unwrap();
+    let plan = TrialPlan {
+        stage: TrialStage::Production,
+        share: Share::new(0.1).unwrap(),
+        measure: Measure::new("error rate".parse().unwrap(), MeasureKind::Proportion, None).unwrap(),
+        goal: Goal::NotWorse { margin: Margin::new(0.01).unwrap() },
+        end: PlannedEnd::new(None, NonZeroU64::new(1_000)).unwrap(),
+        significance: Significance::default(),
+        looks: NonZeroU32::MIN,
+    };
+    let v11 = version("1.1.0");
+    one.start_trial(&by("alice"), &model, &v11, None, plan).await.unwrap();
+
+    let traffic = two.traffic(&model).await.unwrap();
+    let shares: Vec<f64> = traffic.stages[&Stage::Production].iter().map(|route| route.share).collect();
+    assert_eq!(shares, [0.9, 0.1]);
+    let counts = |errors, requests| Counts::new(errors, requests).unwrap();
+    let batch = Tally::Proportion(Arms { control: counts(9, 9_000), treatment: counts(1, 1_000) });
+    // Sent twice under one id, it counts once.
+    let once = by("router").with_request_id("batch-1".parse().unwrap());
+    for registry in [&two, &one] {
+        registry.observe_trial(&once, &model, &v11, batch).await.unwrap();
+    }
+    let look = two.conclude_trial(&by("alice"), &model, &v11).await.unwrap();
+    assert!(look.is_concluded);
+    assert_eq!((look.judgement.verdict, look.judgement.tally), (Verdict::Favourable, batch));
+
+    let cold = candidate.open().await.registry();
+    let trials = cold.trials(&model).await.unwrap();
+    assert!(trials.running.is_empty());
+    assert_eq!(trials.concluded[0].judgement, look.judgement);
+    promote(&cold, &model, "1.1.0", &[Stage::Production]).await;
+    let alone = one.traffic(&model).await.unwrap();
+    assert_eq!(alone.stages[&Stage::Production].len(), 1);
+    let later = SystemClock.now().saturating_add(Duration::from_secs(60));
+    assert_eq!(one.model_at(&model, later).await.unwrap(), *two.model(&model).await.unwrap());
 }
 
 /// Eight writers through four handles: every commit is there once.

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use registry_core::compare::Test;
 use registry_core::compare::significance::{
-    Measured, by_standard_errors, holm, mcnemar, paired_bootstrap, two_proportions,
+    Measured, by_standard_errors, holm, mcnemar, means_above, paired_bootstrap, proportions_above,
+    two_proportions,
 };
 use serde_json::{Value, json};
 
@@ -113,6 +114,42 @@ fn welch_agrees_with_scipy() {
         (with, by_standard_errors(&old, &new))
     });
     agree("welch", cases.collect());
+}
+
+#[test]
+fn means_against_a_margin_agree_with_scipy() {
+    let mut random = Random(7);
+    let cases = (0..CASES).map(|_| {
+        let old = measured(&mut random, None);
+        let new = measured(&mut random, Some(old.value));
+        let bound = old.value * (random.unit() - 0.5) * 0.2;
+        let with = json!([
+            old.value,
+            old.standard_error,
+            old.samples,
+            new.value,
+            new.standard_error,
+            new.samples,
+            bound
+        ]);
+        (with, means_above(&old, &new, bound))
+    });
+    agree("means_above", cases.collect());
+}
+
+#[test]
+fn proportions_against_a_margin_agree_with_another_implementation() {
+    let mut random = Random(8);
+    let cases = (0..CASES).map(|_| {
+        let mut side = || {
+            let trials = random.between(1, 20_000);
+            (random.between(0, trials), trials)
+        };
+        let (old, new) = (side(), side());
+        let bound = (random.unit() - 0.5) * 0.2;
+        (json!([old.0, old.1, new.0, new.1, bound]), proportions_above(old, new, bound))
+    });
+    agree("proportions_above", cases.collect());
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Life {
         };
         let by = self.chen.because("patients depend on it: four eyes before production".parse()?);
         let scope = Scope::Model(self.model.clone());
-        let rule = StageRule { approval: Some(rule) };
+        let rule = StageRule { approval: Some(rule), ..StageRule::default() };
         self.registry.set_stage_rule(&by, &scope, Stage::Production, Some(rule)).await?;
         say("From now on two of ana, bo and chen must approve before a version enters production. Whoever \
              registered the version, and whoever asks for its promotion, does not count.");

@@ -190,7 +190,7 @@ impl Story {
         };
         let by = self.chen.because("four eyes before production".parse()?);
         let scope = Scope::Model(self.model.clone());
-        let rule = StageRule { approval: Some(rule) };
+        let rule = StageRule { approval: Some(rule), ..StageRule::default() };
         self.registry.set_stage_rule(&by, &scope, Stage::Production, Some(rule)).await?;
         say("Chen asks for four eyes: two of ana, bo and chen must approve before a version enters \
              production, and whoever registered it does not count. With this first write the log begins, and it \

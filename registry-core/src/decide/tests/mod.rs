@@ -13,9 +13,11 @@
 mod ancestry;
 mod annotate;
 mod approval;
+mod gates;
 mod promotion;
 mod registration;
 mod rollback;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -390,7 +392,10 @@ pub(super) fn delete(version: &str) -> Command {
 
 /// What a stage demands from now on.
 pub(super) fn demand(stage: Stage, approval: Option<ApprovalRule>) -> PolicyChange {
-    PolicyChange::StageRule { stage, rule: approval.map(|rule| StageRule { approval: Some(rule) }) }
+    PolicyChange::StageRule {
+        stage,
+        rule: approval.map(|rule| StageRule { approval: Some(rule), ..StageRule::default() }),
+    }
 }
 
 pub(super) fn change_policy(change: PolicyChange) -> Command {
@@ -426,6 +431,7 @@ pub(super) fn moved_because(version: &str, from: Stage, to: Stage, cause: StageC
         to,
         cause,
         rollback_safety: None,
+        gates: Vec::new(),
     }))
 }
 
@@ -445,6 +451,7 @@ pub(super) fn superseding(version: &str, other: &str, cause: StageCause) -> [Eve
             to: Stage::Production,
             cause,
             rollback_safety: Some(RollbackSafety { to: v(other), safe: None, findings: Vec::new() }),
+            gates: Vec::new(),
         })),
     ]
 }
@@ -505,6 +512,10 @@ mod streams {
                 links: Vec::new(),
             },
             change_policy(demand(Stage::Production, None)),
+            trials::start("v1"),
+            trials::observe("v1", (1, 2), (1, 2)),
+            trials::conclude("v1"),
+            trials::abort("v1"),
         ]
     }
 
@@ -567,6 +578,10 @@ mod streams {
             Command::Amend { metadata, metrics, deployment, links, .. } => {
                 Command::Amend { version: v("v9"), metadata, metrics, deployment, links }
             }
+            Command::StartTrial { .. } => trials::start("v9"),
+            Command::ObserveTrial { .. } => trials::observe("v9", (1, 2), (1, 2)),
+            Command::ConcludeTrial { .. } => trials::conclude("v9"),
+            Command::AbortTrial { .. } => trials::abort("v9"),
             other => other,
         };
         for command in commands() {

@@ -256,7 +256,7 @@ mod approval_demanded {
         let own = |approval| {
             alice(change_policy(PolicyChange::StageRule {
                 stage: Production,
-                rule: Some(StageRule { approval }),
+                rule: Some(StageRule { approval, ..StageRule::default() }),
             }))
         };
         let relaxed = [demanded()].into_iter().chain(staged("v1")).chain([own(None)]);
