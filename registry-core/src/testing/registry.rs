@@ -613,11 +613,12 @@ pub async fn searches_have_one_answer(candidate: &dyn Candidate) {
     let reader = candidate.open().await.registry();
     let file = Digest::of(b"the weights of card@v1.1.0");
     let (whole, part) = (format!("digest = {file}"), format!("digest != {}", &file.hex()[..8]));
-    let answers: [(&str, &[&str]); 46] = [
+    let answers: [(&str, &[&str]); 47] = [
         ("", &[C1, C2, C3, H1, H3, L1]),
         ("name = 'card'", &[C1, C2, C3]),
         ("name in ('loan', 'churn', 'nobody')", &[H1, H3, L1]),
         ("name like 'C%'", &[C1, C2, C3, H1, H3]),
+        ("not name like 'C%' or name = 'card' and version = 2.0.0-rc.1", &[C3, L1]),
         ("version = 1", &[C1, H1, L1]),
         ("version >= 1.9", &[C3, H3]),
         ("version = ^1.0", &[C1, C2, H1, H3, L1]),
