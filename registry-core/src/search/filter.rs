@@ -114,9 +114,11 @@ impl Filter {
             return refused(format!("is nested more than {} deep", Filter::DEPTH_MAX));
         }
         if Filter::NODES_MAX < size.nodes {
-            let problem =
-                "has more than 1000 conditions and joints; ask in parts, or name many values with `in`";
-            return refused(problem.to_owned());
+            let problem = format!(
+                "has more than {} conditions and joints; ask in parts, or name many values with `in`",
+                Filter::NODES_MAX
+            );
+            return refused(problem);
         }
         if Filter::BYTES_MAX < size.bytes {
             let problem = format!("is longer than {} bytes as text; ask in parts", Filter::BYTES_MAX);
