@@ -214,3 +214,29 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         assert_eq!(world.stored(), stored, "{arguments:?}");
     }
 }
+
+#[test]
+fn what_is_said_of_gates_leaves_the_approval_and_the_other_way_round() {
+    let world = World::new();
+    let shown = || world.ok(&["policy", "show"]);
+    world.ok(&["policy", "set", "production", "--approver", "bob@example.com"]);
+    world.ok(&["policy", "set", "production", "--gate", "accuracy>=0.9"]);
+    assert!(shown().contains("1 approval by bob@example.com"), "{}", shown());
+    assert!(shown().contains("accuracy at least 0.9"), "{}", shown());
+    world.ok(&["policy", "set", "production", "--approver", "eve@example.com"]);
+    assert!(shown().contains("eve@example.com") && shown().contains("accuracy at least 0.9"), "{}", shown());
+    world.ok(&["policy", "set", "production", "--no-gates"]);
+    assert!(shown().contains("eve@example.com") && !shown().contains("accuracy"), "{}", shown());
+    // The rule of a model begins with that of all models, which it replaces.
+    world.write("model.bin", "weights");
+    world.ok(&["register", "fraud", "model.bin", "--version", "v1"]);
+    world.ok(&["policy", "set", "production", "--model", "fraud", "--compatible"]);
+    let own = world.ok(&["policy", "show", "fraud"]);
+    assert!(own.contains("eve@example.com") && own.contains("compatible"), "{own}");
+    world.ok(&["policy", "set", "staging", "--gate", "recall>=0.5"]);
+    assert!(
+        !shown().lines().any(|line| line.contains("staging") && line.contains("approval by")),
+        "{}",
+        shown()
+    );
+}

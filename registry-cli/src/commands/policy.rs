@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use registry_core::compare::Significance;
 use registry_core::gate::NotNegative;
 use registry_core::{
-    Actor, ApprovalRule, Finite, Gate, Invalid, ModelName, Policy, PolicyChange, RegistryExt as _, Scope,
-    Stage, StageRule, Transitions,
+    Actor, ApprovalRule, Finite, Gate, Invalid, ModelName, Need, Policy, PolicyChange, Registry as _,
+    RegistryExt as _, Revision, Scope, Stage, StageRule, Stream, Transitions,
 };
 use serde::Serialize;
 
@@ -115,6 +116,8 @@ fn show_policy(
 }
 
 /// `registry policy set production --approver ada@example.com --approver bob@example.com --quorum 2`
+///
+/// What is said of approval leaves the gates as they are, and what is said of gates leaves the approval.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// The stage
@@ -126,8 +129,8 @@ pub(crate) struct Set {
     #[arg(long, value_name = "WHO")]
     approver: Vec<Actor>,
     /// How many different people must approve
-    #[arg(long, value_name = "N", default_value = "1")]
-    quorum: NonZeroU32,
+    #[arg(long, value_name = "N")]
+    quorum: Option<NonZeroU32>,
     /// Let the one who registered the version approve it
     #[arg(long)]
     registrant_may_approve: bool,
@@ -155,6 +158,9 @@ pub(crate) struct Set {
     /// More gates, of every kind: a list in YAML or JSON
     #[arg(long, value_name = "FILE", help_heading = "Gates")]
     gates: Option<PathBuf>,
+    /// Nothing need be shown
+    #[arg(long, help_heading = "Gates", conflicts_with_all = ["gate", "no_regression", "compatible", "trial", "gates"])]
+    no_gates: bool,
     #[command(flatten)]
     writing: Writing,
 }
@@ -189,15 +195,12 @@ impl Set {
     }
 
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let by = self.writing.by()?;
+        let mut by = self.writing.by()?;
         let gates = self.gates()?;
-        let approval = (!self.no_approval).then(|| ApprovalRule {
-            approvers: self.approver.iter().cloned().collect(),
-            quorum: self.quorum,
-            registrant_may_approve: self.registrant_may_approve,
-            requester_may_approve: self.requester_may_approve,
-            expires_after_seconds: self.expires_after,
-        });
+        let says_gates = self.no_gates || !gates.is_empty();
+        let approval = self.approval();
+        let says_approval = self.no_approval || approval != ApprovalRule::default() || !says_gates;
+        let approval = (!self.no_approval).then_some(approval);
         if let Some(rule) = &approval {
             let approvers = u32::try_from(rule.approvers.len()).unwrap_or(u32::MAX);
             if approvers != 0 && approvers < rule.quorum.get() {
@@ -211,8 +214,43 @@ impl Set {
                 return Err(Invalid::new("expiry", 0, "must be longer than nothing").into());
             }
         }
-        let change = PolicyChange::StageRule { stage: self.stage, rule: Some(StageRule { approval, gates }) };
+        let mut rule = StageRule { approval, gates };
+        if !(says_approval && says_gates) {
+            let (present, revision) = self.present(session).await?;
+            if !says_approval {
+                rule.approval = present.approval;
+            }
+            if !says_gates {
+                rule.gates = present.gates;
+            }
+            // Nobody must have changed meanwhile what is kept here.
+            by.expected = by.expected.or(revision);
+        }
+        let change = PolicyChange::StageRule { stage: self.stage, rule: Some(rule) };
         change_policy(session, &by, self.model, change).await
+    }
+
+    fn approval(&self) -> ApprovalRule {
+        ApprovalRule {
+            approvers: self.approver.iter().cloned().collect(),
+            quorum: self.quorum.unwrap_or(NonZeroU32::MIN),
+            registrant_may_approve: self.registrant_may_approve,
+            requester_may_approve: self.requester_may_approve,
+            expires_after_seconds: self.expires_after,
+        }
+    }
+
+    /// The rule that holds now: the model's own, which would be replaced, else that of all models. And the revision at
+    /// which that is so.
+    async fn present(&self, session: &Session) -> Result<(StageRule, Option<Revision>), Failure> {
+        let registry = session.open(purpose(self.model.as_ref(), self.writing.dry_run)).await?;
+        let general = registry.state(&Stream::Registry, &Need::Whole).await?;
+        let own = match &self.model {
+            Some(model) => registry.state(&Stream::from(model), &Need::Whole).await?,
+            None => Arc::clone(&general),
+        };
+        let rule = own.policy.stages.get(&self.stage).or_else(|| general.policy.stages.get(&self.stage));
+        Ok((rule.cloned().unwrap_or_default(), own.revision()))
     }
 }
 
@@ -271,19 +309,22 @@ impl Moves {
     }
 }
 
+/// The rules of all models may be the first thing that is written.
+fn purpose(model: Option<&ModelName>, dry_run: bool) -> Purpose {
+    match (model, dry_run) {
+        (_, true) => Purpose::Read,
+        (Some(_), false) => Purpose::Change,
+        (None, false) => Purpose::Begin,
+    }
+}
+
 async fn change_policy(
     session: &mut Session,
     by: &registry_core::By,
     model: Option<ModelName>,
     change: PolicyChange,
 ) -> Result<(), Failure> {
-    // The rules of all models may be the first thing that is written.
-    let purpose = match (&model, by.dry_run) {
-        (_, true) => Purpose::Read,
-        (Some(_), false) => Purpose::Change,
-        (None, false) => Purpose::Begin,
-    };
-    let registry = session.open(purpose).await?;
+    let registry = session.open(purpose(model.as_ref(), by.dry_run)).await?;
     let receipt = registry.change_policy(by, &scope(model.as_ref()), change).await?;
     tell(session, registry.as_ref(), model.as_ref(), &receipt).await
 }
