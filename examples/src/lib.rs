@@ -31,6 +31,8 @@ mod documents {
     mod log_format {}
     #[doc = include_str!("../../docs/mlflow.md")]
     mod mlflow {}
+    #[doc = include_str!("../../docs/monitoring.md")]
+    mod monitoring {}
     #[doc = include_str!("../../docs/policies.md")]
     mod policies {}
     #[doc = include_str!("../../docs/search.md")]

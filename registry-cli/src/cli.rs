@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, drift, get, history, lineage, list, maintain, policy, register, search,
-    stage, trial,
+    annotate, approval, compare, drift, get, history, lineage, list, maintain, monitor, policy, register,
+    search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -153,6 +153,9 @@ commands! {
     "alias", "Show, set or remove aliases", Alias, annotate::Alias, annotate::Alias::augment_args;
     "describe", "Describe a model or a version", Describe, annotate::Describe, annotate::Describe::augment_args;
     "amend", "Add or correct metadata, metrics and deployment figures of a version", Amend, annotate::Amend, annotate::Amend::augment_args;
+    "rules", "Show or change what must not happen in production", Rules, monitor::RulesCommand, monitor::RulesCommand::augment_subcommands;
+    "observe", "Write down what was observed while a version served", Observe, monitor::Observe, monitor::Observe::augment_args;
+    "monitor", "Look whether a rule is broken, and roll back if it says so", Monitor, monitor::Monitor, monitor::Monitor::augment_args;
     "policy", "Show or change rules: who must approve, what must be shown, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
     "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
     "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;

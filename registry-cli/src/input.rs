@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use registry_core::lineage::{Derivation, Link};
-use registry_core::{Invalid, Key, Metric, Tags};
+use registry_core::{Direction, Invalid, Key, Metric, Tags};
 
 use crate::failure::Failure;
 
@@ -34,6 +34,22 @@ pub(crate) fn parsed_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result
         "json" => serde_json::from_str(&text).map_err(|error| broken(error.to_string())),
         "yaml" | "yml" => serde_saphyr::from_str(&text).map_err(|error| broken(error.to_string())),
         _ => Err(broken("the extension must say its format: .toml, .yaml, .yml or .json".to_owned())),
+    }
+}
+
+/// `10%`, as a share.
+pub(crate) fn percent(text: &str) -> Result<f64, Invalid> {
+    let wrong = || Invalid::new("share", text, "expected a percentage such as `10%`");
+    let number: f64 = text.strip_suffix('%').and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    if number.is_finite() && 0.0 <= number { Ok(number / 100.0) } else { Err(wrong()) }
+}
+
+/// Which way is better.
+pub(crate) fn direction(text: &str) -> Result<Direction, Invalid> {
+    match text {
+        "higher" => Ok(Direction::Higher),
+        "lower" => Ok(Direction::Lower),
+        _ => Err(Invalid::new("direction", text, "expected `higher` or `lower`")),
     }
 }
 

@@ -264,7 +264,11 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
         },
         Event::RolledBack(done) => {
             let forced = if done.forced { ", by force although clients break" } else { "" };
-            format!("rolled back from {} to {}{forced}", done.from, done.to)
+            let why = done
+                .broken_rule
+                .as_ref()
+                .map(|broken| format!(", since the rule {} was broken", broken.name));
+            format!("rolled back from {} to {}{forced}{}", done.from, done.to, why.unwrap_or_default())
         }
         Event::Quarantined { version } => format!("quarantined {version}"),
         Event::QuarantineLifted { version } => format!("lifted the quarantine of {version}"),
@@ -321,6 +325,10 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             }
             parts.extend(amended.links.iter().map(link));
             format!("amended {}: {}", amended.version, parts.join("; "))
+        }
+        Event::HealthReported { summaries } => {
+            let many = u64::try_from(summaries.len()).unwrap_or(u64::MAX);
+            format!("reported {}", count(many, "summary of observations", "summaries of observations"))
         }
         Event::PolicyChanged { change } => policy_change(change),
         Event::FilesFound(found) => {
@@ -402,6 +410,10 @@ fn policy_change(change: &PolicyChange) -> String {
             let policy = Policy { transitions: Some(table.clone()), ..Policy::default() };
             format!("set the moves between stages: {}", moves(&policy).join("; "))
         }
+        PolicyChange::MonitorRule { name, rule: Some(rule) } => {
+            one_line(&format!("set the rule {name}: {rule}"))
+        }
+        PolicyChange::MonitorRule { name, rule: None } => format!("removed the rule {name}"),
         PolicyChange::Transitions { table: None } => "reset the moves between stages".to_owned(),
         _ => "changed a policy".to_owned(),
     }

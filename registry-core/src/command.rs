@@ -9,6 +9,7 @@ use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::lineage::Link;
 use crate::mirror::Adoption;
+use crate::monitor::{Breach, Summary};
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::PolicyChange;
 use crate::stage::Stage;
@@ -183,6 +184,19 @@ pub enum Command {
         /// Go back although clients break.
         force: bool,
     },
+    /// Put an earlier version back into production because a rule of the policy was broken. Nothing is done if the
+    /// version that broke it is no longer there.
+    RollBackBroken {
+        /// The name of the rule.
+        rule: Key,
+        /// What was measured.
+        breach: Box<Breach>,
+    },
+    /// Write down what was observed while versions served.
+    ReportHealth {
+        /// What was observed.
+        summaries: Vec<Summary>,
+    },
     /// Take a version out of quarantine.
     LiftQuarantine {
         /// The version.
@@ -299,6 +313,8 @@ impl Command {
             Command::Reject { .. } => "reject",
             Command::Withdraw { .. } => "withdraw",
             Command::Rollback { .. } => "roll back",
+            Command::RollBackBroken { .. } => "roll back for a broken rule",
+            Command::ReportHealth { .. } => "report health",
             Command::LiftQuarantine { .. } => "lift quarantine",
             Command::Deprecate { .. } => "deprecate",
             Command::LiftDeprecation { .. } => "lift deprecation",

@@ -10,6 +10,7 @@ use crate::content::{Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::gate::GateResult;
 use crate::lineage::Link;
+use crate::monitor::{Breach, Summary};
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
 use crate::stage::Stage;
@@ -214,6 +215,11 @@ pub enum Event {
     },
     /// Metadata, metrics, deployment figures or links of a version were added, the former also corrected.
     Amended(Box<Amended>),
+    /// What was observed while versions served, summed up. In streams of the kind `health` only.
+    HealthReported {
+        /// One for each version, metric and place.
+        summaries: Vec<Summary>,
+    },
     /// A rule changed.
     PolicyChanged {
         /// The change.
@@ -425,6 +431,18 @@ pub struct RolledBack {
     /// Earlier versions that were passed over because their bytes did not verify, with what was wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<(Version, String)>,
+    /// The rule that was broken and the evidence for it, if it was rolled back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_rule: Option<Box<BrokenRule>>,
+}
+
+/// See [`RolledBack::broken_rule`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenRule {
+    /// The name of the rule.
+    pub name: Key,
+    /// What it said, what was measured, and why that breaks it.
+    pub breach: Breach,
 }
 
 /// See [`Event::FilesFound`].
@@ -507,6 +525,7 @@ impl Event {
             Event::TagsChanged { .. } => "tags_changed",
             Event::DescriptionChanged { .. } => "description_changed",
             Event::Amended(_) => "amended",
+            Event::HealthReported { .. } => "health_reported",
             Event::PolicyChanged { .. } => "policy_changed",
             Event::FilesFound(_) => "files_found",
             Event::Adopted(_) => "adopted",

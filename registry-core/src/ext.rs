@@ -22,6 +22,7 @@ use crate::garbage::{Garbage, GarbageOptions, collect};
 use crate::gate::GateResult;
 use crate::invalid::Invalid;
 use crate::lineage::{self, Graph, Impact, Lineage, Link, NodeName};
+use crate::monitor::{Rule, Summary};
 use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
 use crate::policy::{Policy, PolicyChange, StageRule};
 use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
@@ -665,6 +666,28 @@ pub trait RegistryExt: Registry {
         rule: Option<StageRule>,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send {
         self.change_policy(by, scope, PolicyChange::StageRule { stage, rule })
+    }
+
+    /// Sets what must not happen to the version in production, or with `None` removes it.
+    fn set_monitor_rule(
+        &self,
+        by: &By,
+        scope: &Scope,
+        name: Key,
+        rule: Option<Rule>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.change_policy(by, scope, PolicyChange::MonitorRule { name, rule: rule.map(Box::new) })
+    }
+
+    /// Writes down what was observed while versions of a model served: see [`Meters`](crate::monitor::Meters).
+    fn report_health(
+        &self,
+        by: &By,
+        model: &ModelName,
+        summaries: Vec<Summary>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let stream = Stream::Health(model.clone());
+        self.execute(Request { stream, by: by.clone(), command: Command::ReportHealth { summaries } })
     }
 
     /// The rules of one scope.

@@ -59,6 +59,7 @@ mod invalid;
 pub mod lineage;
 mod memory;
 pub mod mirror;
+pub mod monitor;
 mod name;
 mod open;
 pub mod policy;

@@ -385,6 +385,7 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Mirrored<R, M> {
             Command::Rollback { to, .. } => {
                 [to.as_ref().or_else(|| state.previous_in_production().next()), None]
             }
+            Command::RollBackBroken { .. } => [state.previous_in_production().next(), None],
             Command::StartTrial { treatment, control, .. } => {
                 [Some(treatment), control.as_ref().or(state.production.as_ref())]
             }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::gate::Gate;
-use crate::name::Actor;
+use crate::monitor::Rule;
+use crate::name::{Actor, Key};
 use crate::stage::{Stage, Transitions};
 
 /// Who must agree before a version enters a stage.
@@ -92,6 +93,9 @@ pub struct Policy {
     /// The moves between stages, if they differ from the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transitions: Option<Transitions>,
+    /// What must not happen to the version in production, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub monitor: BTreeMap<Key, Rule>,
 }
 
 /// One change of a policy: the unit of a command, so that two people who change different rules at
@@ -112,6 +116,13 @@ pub enum PolicyChange {
         /// The new table.
         table: Option<Transitions>,
     },
+    /// Sets what must not happen to the version in production, or with `None` removes it.
+    MonitorRule {
+        /// The name of the rule.
+        name: Key,
+        /// What it says now.
+        rule: Option<Box<Rule>>,
+    },
 }
 
 impl Policy {
@@ -126,6 +137,12 @@ impl Policy {
                 self.stages.remove(stage);
             }
             PolicyChange::Transitions { table } => self.transitions.clone_from(table),
+            PolicyChange::MonitorRule { name, rule: Some(rule) } => {
+                self.monitor.insert(name.clone(), (**rule).clone());
+            }
+            PolicyChange::MonitorRule { name, rule: None } => {
+                self.monitor.remove(name);
+            }
         }
         *self != before
     }
@@ -140,7 +157,7 @@ pub struct Effective<'a> {
     pub registry: &'a Policy,
 }
 
-impl Effective<'_> {
+impl<'a> Effective<'a> {
     /// The rule of a stage: the model's if it has one, else the registry's, else none.
     pub fn stage(&self, stage: Stage) -> StageRule {
         self.model
@@ -149,6 +166,12 @@ impl Effective<'_> {
             .or_else(|| self.registry.stages.get(&stage))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// What must not happen to the version in production: the rules of the registry, and of the model over those of
+    /// the same name.
+    pub fn monitor(&self) -> BTreeMap<&'a Key, &'a Rule> {
+        self.registry.monitor.iter().chain(&self.model.monitor).collect()
     }
 
     /// The moves between stages.

@@ -5,7 +5,8 @@ use crate::compat::Finding;
 use crate::digest::Digest;
 use crate::gate::GateResult;
 use crate::invalid::Invalid;
-use crate::name::{Actor, AliasName, ArtifactPath, ModelName, ModelVersion, RequestId};
+use crate::monitor::RollbackLimit;
+use crate::name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId};
 use crate::stage::Stage;
 use crate::stream::Revision;
 use crate::time::Timestamp;
@@ -56,6 +57,20 @@ pub enum Rejection {
         /// The version that it is said to be made out of, the one that that one was made out of, and so on up to the
         /// one that was made out of the version. Empty: it is said to be made out of itself.
         through: Vec<ModelVersion>,
+    },
+    /// The rule that was broken is not, or no longer, one that rolls back.
+    #[error("the rule `{rule}` is not in the policy as it was broken, or does not roll back; look again")]
+    RuleChanged {
+        /// Its name.
+        rule: Key,
+    },
+    /// A rule has rolled back as often as it may.
+    #[error("the rule `{rule}` has rolled back {} times in {} s, which is as often as it may; a person must look", .limit.count, .limit.period_seconds)]
+    TooManyRollbacks {
+        /// Its name.
+        rule: Key,
+        /// How often it may.
+        limit: RollbackLimit,
     },
     /// Nothing is in production.
     #[error("nothing is in production")]

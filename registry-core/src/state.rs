@@ -289,7 +289,11 @@ impl ModelState {
             Event::PromotionClosed { request, .. } => {
                 self.requests.remove(request);
             }
-            Event::ApprovalOverridden { .. } | Event::GatesOverridden { .. } | Event::RolledBack(_) => {}
+            Event::ApprovalOverridden { .. }
+            | Event::GatesOverridden { .. }
+            | Event::RolledBack(_)
+            // Health is read from its log, a stretch of time at once.
+            | Event::HealthReported { .. } => {}
             Event::TrialStarted(started) => {
                 let trial = Trial {
                     started: stamp.clone(),

@@ -19,11 +19,13 @@ use std::path::PathBuf;
 use registry_core::codec::{DecodeError, decode, encode};
 use registry_core::compare::{Method, Significance};
 use registry_core::event::{
-    AbortCause, Adopted, Amended, ClosedCause, Decision, FORMAT, FilesFound, Numbering, PromotionRequested,
-    RollbackSafety, RolledBack, StageCause, StageChanged, TrialStarted, VersionRegistered,
+    AbortCause, Adopted, Amended, BrokenRule, ClosedCause, Decision, FORMAT, FilesFound, Numbering,
+    PromotionRequested, RollbackSafety, RolledBack, StageCause, StageChanged, TrialStarted,
+    VersionRegistered,
 };
 use registry_core::gate::{Check, Gate, GateResult};
 use registry_core::lineage::{Derivation, InputKind, Link};
+use registry_core::monitor::{Breach, Observed, Rule, Summary};
 use registry_core::trial::{
     Arm, Arms, Counts, Goal, Judgement, Margin, Measure, MeasureKind, Moments, PlannedEnd, Share, Tally,
     TrialPlan, TrialStage, Undecided, Verdict,
@@ -90,6 +92,40 @@ fn content() -> Content {
         description: Some("Finds fraud.".parse().unwrap()),
         links: Vec::new(),
     }
+}
+
+fn monitor_rule() -> Rule {
+    let text = r#"{"metric": "latency", "aggregate": "p95", "fails_if": {"above": 200.0},
+        "succeeds_if": {"worse_by": {"share": 0.1, "better": "lower", "baseline": {"fixed": 150.0}}},
+        "window_seconds": 86400, "for_seconds": 600, "interval_seconds": 30, "initial_delay_seconds": 60,
+        "baking_seconds": 604800, "samples_min": 100, "failure_limit": 2, "inconclusive_limit": 3,
+        "consecutive_error_limit": 5, "on_no_data": "failure", "on_error": "roll_back", "response": "alert",
+        "cooldown_seconds": 3600, "rollbacks_max": {"count": 1, "period_seconds": 86400}, "force": true,
+        "dry_run": true}"#;
+    serde_json::from_str(text).unwrap()
+}
+
+fn breach() -> Breach {
+    let text = r#"{"watched": {"version": "v3.1.0", "since": "2024-01-15T10:30:00.000000Z"},
+        "response": "roll_back", "reason": "p95 of `latency` is 301.9 in 4 observations", "measurements": [
+            {"at": "2024-01-15T11:30:00.000000Z", "value": 301.9, "baseline": 150.0, "samples": 4, "outcome": "failed"},
+            {"at": "2024-01-15T11:31:00.000000Z", "samples": 0, "outcome": "no_data"}]}"#;
+    let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+    value.as_object_mut().unwrap().insert("rule".to_owned(), serde_json::to_value(monitor_rule()).unwrap());
+    serde_json::from_value(value).unwrap()
+}
+
+fn summaries() -> Vec<Summary> {
+    let at = |text: &str| text.parse().unwrap();
+    let summary = |values: &[f64], replica: Option<&str>| Summary {
+        version: v("v3.1"),
+        metric: "latency".parse().unwrap(),
+        from: at("2024-01-15T10:29:00Z"),
+        until: at("2024-01-15T10:30:00Z"),
+        replica: replica.map(|replica| replica.parse().unwrap()),
+        observed: Observed::of(values.iter().copied()),
+    };
+    vec![summary(&[35.0, 40.0, 80.0, 0.0, -1.5], Some("replica-1")), summary(&[f64::NAN], None)]
 }
 
 fn links() -> Vec<Link> {
@@ -478,6 +514,18 @@ fn records() -> BTreeMap<&'static str, Commit> {
                 findings: findings(),
                 forced: true,
                 passed_over: vec![(v("v3.5"), "model.bin: a byte was flipped".to_owned())],
+                broken_rule: None,
+            })),
+        ),
+        (
+            "rolled_back.broken_rule",
+            Event::RolledBack(Box::new(RolledBack {
+                from: v("v3.1"),
+                to: v("v3"),
+                findings: Vec::new(),
+                forced: false,
+                passed_over: Vec::new(),
+                broken_rule: Some(Box::new(BrokenRule { name: "slow".parse().unwrap(), breach: breach() })),
             })),
         ),
         ("quarantined", Event::Quarantined { version: version() }),
@@ -549,6 +597,18 @@ fn records() -> BTreeMap<&'static str, Commit> {
             "policy_changed.stage_rule.removed",
             policy(PolicyChange::StageRule { stage: Production, rule: None }),
         ),
+        (
+            "policy_changed.monitor_rule",
+            policy(PolicyChange::MonitorRule {
+                name: "slow".parse().unwrap(),
+                rule: Some(Box::new(monitor_rule())),
+            }),
+        ),
+        (
+            "policy_changed.monitor_rule.removed",
+            policy(PolicyChange::MonitorRule { name: "slow".parse().unwrap(), rule: None }),
+        ),
+        ("health_reported", Event::HealthReported { summaries: summaries() }),
         (
             "policy_changed.transitions",
             policy(PolicyChange::Transitions { table: Some(Transitions::default()) }),

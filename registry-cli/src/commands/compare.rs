@@ -8,6 +8,7 @@ use registry_core::{Direction, Invalid, Key, ModelName, Registry, RegistryExt as
 
 use crate::commands::Session;
 use crate::failure::Failure;
+use crate::input::percent;
 use crate::place::Purpose;
 
 /// `registry compare fraud-detection v3.0.0 v3.1.0`
@@ -55,24 +56,13 @@ enum Format {
 fn direction(text: &str) -> Result<(Key, Direction), Invalid> {
     let wrong = || Invalid::new("direction", text, "expected `METRIC=higher` or `METRIC=lower`");
     let (name, way) = text.rsplit_once('=').ok_or_else(wrong)?;
-    let way = match way {
-        "higher" => Direction::Higher,
-        "lower" => Direction::Lower,
-        _ => return Err(wrong()),
-    };
-    Ok((name.parse()?, way))
+    Ok((name.parse()?, crate::input::direction(way).map_err(|_| wrong())?))
 }
 
 fn share(text: &str) -> Result<f64, Invalid> {
     let is_share = |share: &f64| 0.0 < *share && *share < 1.0;
     let wrong = || Invalid::new("significance", text, "expected a number between 0 and 1, such as 0.05");
     text.parse().ok().filter(is_share).ok_or_else(wrong)
-}
-
-fn percent(text: &str) -> Result<f64, Invalid> {
-    let wrong = || Invalid::new("tolerance", text, "expected a percentage such as `1%`");
-    let number: f64 = text.strip_suffix('%').and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
-    if number.is_finite() && 0.0 <= number { Ok(number / 100.0) } else { Err(wrong()) }
 }
 
 fn scores(text: &str) -> Result<(Key, PathBuf, PathBuf), Invalid> {

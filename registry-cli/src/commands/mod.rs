@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod lineage;
 pub(crate) mod list;
 pub(crate) mod maintain;
+pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod register;
 pub(crate) mod search;
@@ -75,6 +76,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Alias(alias) => alias.run(&mut session).await,
         Command::Describe(describe) => describe.run(&mut session).await,
         Command::Amend(amend) => amend.run(&mut session).await,
+        Command::Rules(rules) => rules.run(&mut session).await,
+        Command::Observe(observe) => observe.run(&mut session).await,
+        Command::Monitor(monitor) => monitor.run(&mut session).await,
         Command::Policy(policy) => policy.run(&mut session).await,
         Command::Trial(trial) => trial.run(&mut session).await,
         Command::Traffic(traffic) => traffic.run(&mut session).await,

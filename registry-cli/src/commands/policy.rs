@@ -310,7 +310,7 @@ impl Moves {
 }
 
 /// The rules of all models may be the first thing that is written.
-fn purpose(model: Option<&ModelName>, dry_run: bool) -> Purpose {
+pub(crate) fn purpose(model: Option<&ModelName>, dry_run: bool) -> Purpose {
     match (model, dry_run) {
         (_, true) => Purpose::Read,
         (Some(_), false) => Purpose::Change,

@@ -289,6 +289,9 @@ impl Rules<'_> {
         if let PolicyChange::StageRule { rule: Some(rule), .. } = change {
             check_rule(rule)?;
         }
+        if let PolicyChange::MonitorRule { rule: Some(rule), .. } = change {
+            rule.check()?;
+        }
         let mut policy = (*self.state.policy).clone();
         if !policy.change(change) {
             return Ok(Vec::new());

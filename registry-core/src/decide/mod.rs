@@ -11,6 +11,7 @@ mod ancestry;
 mod annotate;
 mod approval;
 mod gates;
+mod health;
 mod promotion;
 mod registration;
 mod rollback;
@@ -88,6 +89,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Rules { state, context, policy: Effective { model: &state.policy, registry: context.registry } };
     let model = match (context.stream, command) {
         (Stream::Model(model), _) => model,
+        (Stream::Health(_), Command::ReportHealth { summaries }) => return Ok(health::report(summaries)?),
         (Stream::Registry, Command::ChangePolicy { change }) => return Ok(rules.change_policy(change)?),
         _ => return Err(Rejection::WrongStream.into()),
     };
@@ -105,6 +107,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::Reject { version, to, comment } => rules.reject(version, *to, comment)?,
         Command::Withdraw { version, to } => rules.withdraw(version, *to)?,
         Command::Rollback { to, force } => return rules.roll_back(to.as_ref(), *force),
+        Command::RollBackBroken { rule, breach } => rules.roll_back_broken(rule, breach)?,
         Command::LiftQuarantine { version } => rules.lift_quarantine(version)?,
         Command::Deprecate { version, superseded_by, end_of_life } => {
             rules.deprecate(version, superseded_by.as_ref(), *end_of_life)?
@@ -129,6 +132,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::ConcludeTrial { treatment } => rules.conclude_trial(treatment)?,
         Command::AbortTrial { treatment } => rules.abort_trial(treatment)?,
         // What happened elsewhere has happened, whatever the rules say.
+        Command::ReportHealth { .. } => return Err(Rejection::WrongStream.into()),
         Command::Adopt(adoption) => return Ok(adopt::adopt(state, adoption, context)?),
     };
     rules.check_ancestry(model, &events)?;

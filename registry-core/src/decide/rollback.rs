@@ -2,10 +2,12 @@
 //! production that cannot serve, and must not surprise clients: going back from a version to an
 //! older one is itself a question of compatibility, for clients that have adapted to the newer one.
 
-use crate::event::{Event, RolledBack, StageCause, StageChanged};
+use crate::event::{BrokenRule, Event, RolledBack, StageCause, StageChanged};
+use crate::monitor::{Breach, Response};
+use crate::name::Key;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
-use crate::state::VersionState;
+use crate::state::{Stamp, VersionState};
 use crate::version::Version;
 
 use super::registration::going_back;
@@ -15,7 +17,42 @@ use super::{Halt, Rules};
 type PassedOver = Vec<(Version, String)>;
 
 impl<'a> Rules<'a> {
+    /// For a rule that is broken, if the version that broke it is still where it was.
+    pub(super) fn roll_back_broken(&self, name: &Key, breach: &Breach) -> Result<Vec<Event>, Halt> {
+        let Breach { watched, rule, .. } = breach;
+        let is_there = self.state.production.as_ref() == Some(&watched.version)
+            && self.state.production_spans().next_back().is_some_and(|span| span.since.at == watched.since);
+        if !is_there {
+            return Ok(Vec::new()); // Another monitor was faster, or a person.
+        }
+        let rules = self.policy.monitor();
+        if rules.get(name) != Some(&rule) || rule.response != Response::RollBack || rule.dry_run {
+            return Err(Rejection::RuleChanged { rule: name.clone() }.into());
+        }
+        let actor = &self.context.actor;
+        if let Some(limit) = rule.rollbacks_max {
+            let period = u64::from(limit.period_seconds.get());
+            let counts =
+                |since: &Stamp| since.actor == **actor && self.context.now.since(since.at).as_secs() < period;
+            let rollbacks = self.state.production_spans().filter(|span| counts(&span.since)).count();
+            if u32::try_from(rollbacks).map_or(true, |rollbacks| limit.count <= rollbacks) {
+                return Err(Rejection::TooManyRollbacks { rule: name.clone(), limit }.into());
+            }
+        }
+        let broken = BrokenRule { name: name.clone(), breach: breach.clone() };
+        self.go_back(None, rule.force, Some(Box::new(broken)))
+    }
+
     pub(super) fn roll_back(&self, to: Option<&Version>, force: bool) -> Result<Vec<Event>, Halt> {
+        self.go_back(to, force, None)
+    }
+
+    fn go_back(
+        &self,
+        to: Option<&Version>,
+        force: bool,
+        broken_rule: Option<Box<BrokenRule>>,
+    ) -> Result<Vec<Event>, Halt> {
         let Some(present) = self.state.production.as_ref() else {
             return Err(Rejection::NothingInProduction.into());
         };
@@ -54,6 +91,7 @@ impl<'a> Rules<'a> {
             findings,
             forced: breaks,
             passed_over,
+            broken_rule,
         }))];
         events.extend(self.void_requests(from, None));
         events.extend(self.void_requests(to, None));

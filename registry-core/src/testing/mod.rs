@@ -144,6 +144,7 @@ macro_rules! exam {
             garbage_is_collected_and_nothing_else,
             searches_have_one_answer,
             lineage_crosses_models,
+            a_broken_rule_rolls_back_once,
             commits_are_watched_in_order,
             a_follower_sees_the_new_production_version,
         ]);

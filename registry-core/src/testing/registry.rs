@@ -10,13 +10,14 @@ use futures_util::future::join_all;
 use super::{Candidate, Damage, Handle};
 use crate::command::{By, Command, Request, VersionChoice};
 use crate::compare::Significance;
-use crate::content::{Content, Metric};
+use crate::content::{Content, Finite, Metric};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
 use crate::gate::Gate;
 use crate::lineage::{Derivation, Link, NodeKind};
+use crate::monitor::{Action, Condition, Monitor, Observed, Rule, Summary};
 use crate::name::ModelName;
 use crate::policy::{ApprovalRule, StageRule};
 use crate::registry::{Need, Outcome, Registry};
@@ -814,6 +815,54 @@ pub async fn lineage_crosses_models(candidate: &dyn Candidate) {
     let amendment = Amendment { links, ..Amendment::default() };
     let refused = other.amend(&by("trainer"), &base, &version("v1.0.0"), amendment).await.unwrap_err();
     assert!(matches!(refused.rejection(), Some(Rejection::LineageCircle { .. })), "{refused}");
+}
+
+/// Several monitors see one breach, and the version is taken out once.
+pub async fn a_broken_rule_rolls_back_once(candidate: &dyn Candidate) {
+    const MONITORS: usize = 3;
+    let registry = candidate.open().await.registry();
+    let model = name("fraud-detection");
+    for number in ["v1.0.0", "v1.1.0"] {
+        register(&registry, &model, number).await.unwrap();
+        promote(&registry, &model, number, &TO_PRODUCTION).await;
+    }
+    let condition = Condition::Above(Finite::new(0.05).unwrap());
+    let rule = Rule::new("error_rate".parse().unwrap(), condition).over(Duration::from_secs(3_600));
+    let scope = Scope::Model(model.clone());
+    registry.set_monitor_rule(&by("admin"), &scope, "errors".parse().unwrap(), Some(rule)).await.unwrap();
+    // Clocks of commits and of this process may differ by as much as commits were dated ahead.
+    let head = registry.model(&model).await.unwrap().head.unwrap().time;
+    let now = registry.clock().now().max(head);
+    let summary = Summary {
+        version: version("v1.1.0"),
+        metric: "error_rate".parse().unwrap(),
+        from: now,
+        until: now,
+        replica: None,
+        observed: Observed::of([0.0, 1.0, 1.0]),
+    };
+    registry.report_health(&by("replica"), &model, vec![summary]).await.unwrap();
+    let mut monitors = Vec::new();
+    for _ in 0..MONITORS {
+        monitors.push(Monitor::new(candidate.open().await.registry(), model.clone()));
+    }
+    // A report may be dated a moment ahead of the clock.
+    registry.clock().sleep(Duration::from_millis(20)).await;
+    let looks = monitors.iter_mut().map(Monitor::look);
+    let findings: Vec<Action> = join_all(looks)
+        .await
+        .into_iter()
+        .flat_map(|found| found.unwrap())
+        .map(|found| found.action)
+        .collect();
+    let rolled_back = |action: &&Action| matches!(action, Action::RolledBack { .. });
+    assert_eq!(findings.iter().filter(rolled_back).count(), 1, "{findings:?}");
+    assert_eq!(in_production(&registry, &model).await, Some(version("v1.0.0")));
+    let log = registry.log(&model, Revision::FIRST, 100).await.unwrap();
+    let rollbacks = log.iter().filter(|recorded| recorded.commit.actor.as_str() == "monitor:errors").count();
+    assert_eq!(rollbacks, 1);
+    let health = registry.log(Stream::Health(model), Revision::FIRST, 100).await.unwrap();
+    assert_eq!(health.len(), 1, "what was observed is in a log of its own");
 }
 
 /// None left out, from another handle.

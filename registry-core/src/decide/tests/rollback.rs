@@ -5,7 +5,14 @@ use crate::event::RolledBack;
 use Stage::{Archived, Production};
 
 fn rolled_back(from: &str, to: &str) -> RolledBack {
-    RolledBack { from: v(from), to: v(to), findings: Vec::new(), forced: false, passed_over: Vec::new() }
+    RolledBack {
+        from: v(from),
+        to: v(to),
+        findings: Vec::new(),
+        forced: false,
+        passed_over: Vec::new(),
+        broken_rule: None,
+    }
 }
 
 /// All events of going back from one version in production to an archived one.

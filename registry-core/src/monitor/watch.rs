@@ -1,0 +1,338 @@
+//! Why this exists: somebody must look. A [`Monitor`] reads what was observed in the window of each rule, assesses the
+//! rule, and acts: it tells whoever wants to know, and takes a version that broke a rule out of production. It may run in
+//! the service itself, beside it, or in ten replicas at once.
+//!
+//! It reads the log of health from where it stopped, and begins by looking for the place in it by time, so a start costs
+//! a few reads however long the log is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::command::{By, Command, Request};
+use crate::error::Error;
+use crate::event::{Event, RolledBack};
+use crate::ext::{HISTORY_PAGE, RegistryExt as _};
+use crate::name::{Actor, Key, ModelName, Text};
+use crate::policy::Effective;
+use crate::registry::{Need, Registry};
+use crate::state::{ModelState, ProductionSpan};
+use crate::stream::{Revision, Stream};
+use crate::time::Timestamp;
+use crate::version::Version;
+
+use super::assess::{Breach, Memory, Phase, Reading, Watched, assess};
+use super::rule::{Baseline, Response, Rule};
+use super::summary::{Gathering, Observed, Summary};
+
+/// Whoever wants to know when a rule is broken.
+#[async_trait]
+pub trait Notify: Send + Sync {
+    /// Tells it. What goes wrong is passed on to whoever called the monitor, and undoes nothing.
+    async fn notify(&self, finding: &Finding) -> Result<(), String>;
+}
+
+/// A rule that is broken, or of which too long nothing could be said, and what was done.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The model.
+    pub model: ModelName,
+    /// The name of the rule.
+    pub rule: Key,
+    /// What was measured.
+    pub breach: Breach,
+    /// What was done.
+    pub action: Action,
+    /// Who could not be told, and why.
+    pub untold: Vec<String>,
+}
+
+/// See [`Finding::action`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Somebody was told.
+    Alerted,
+    /// The version was taken out of production.
+    RolledBack {
+        /// The version that is there now.
+        to: Version,
+    },
+    /// The version was not there any more: somebody was faster.
+    AlreadyGone,
+    /// It should have been taken out, and could not be, for this reason.
+    Refused(String),
+}
+
+/// Watches what a model does in production.
+pub struct Monitor<R: ?Sized> {
+    registry: Arc<R>,
+    model: ModelName,
+    listeners: Vec<Arc<dyn Notify>>,
+    rules: BTreeMap<Key, Looked>,
+    health: Health,
+}
+
+/// What is remembered of a rule.
+#[derive(Default)]
+struct Looked {
+    rule: Option<Rule>,
+    at: Option<Timestamp>,
+    memory: Memory,
+}
+
+impl<R: Registry + ?Sized> Monitor<R> {
+    /// A monitor of a model, by the rules of its policy and of the registry's.
+    pub fn new(registry: Arc<R>, model: ModelName) -> Self {
+        let health = Health { stream: Stream::Health(model.clone()), next: None, summaries: VecDeque::new() };
+        Monitor { registry, model, listeners: Vec::new(), rules: BTreeMap::new(), health }
+    }
+
+    /// The same, telling this one as well.
+    #[must_use]
+    pub fn telling(mut self, listener: Arc<dyn Notify>) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Looks for ever, about that often. What goes wrong is given to `on_error`, and looking goes on.
+    pub async fn run(&mut self, every: Duration, mut on_error: impl FnMut(Error)) {
+        /// Without a pause a loop would keep a core busy.
+        const PAUSE_MIN: Duration = Duration::from_millis(10);
+        loop {
+            if let Err(error) = self.look().await {
+                on_error(error);
+            }
+            self.registry.clock().sleep(every.max(PAUSE_MIN)).await;
+        }
+    }
+
+    /// Looks once at all rules that are due, and does what they ask for.
+    pub async fn look(&mut self) -> Result<Vec<Finding>, Error> {
+        let state = self.registry.model(&self.model).await?;
+        let general = self.registry.state(&Stream::Registry, &Need::Whole).await?;
+        let policy = Effective { model: &state.policy, registry: &general.policy };
+        let rules: BTreeMap<Key, Rule> =
+            policy.monitor().into_iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
+        self.rules.retain(|name, looked| rules.get(name) == looked.rule.as_ref());
+        let Some(watched) = watched(&state) else {
+            self.rules.clear();
+            return Ok(Vec::new());
+        };
+        let now = self.registry.clock().now();
+        let is_due = |name: &Key, rule: &Rule| {
+            let last = self.rules.get(name).and_then(|looked| looked.at);
+            last.is_none_or(|last| rule.interval() <= now.since(last) || now < last)
+        };
+        let due: Vec<(Key, Rule)> = rules.into_iter().filter(|(name, rule)| is_due(name, rule)).collect();
+        let Some(window) = due.iter().map(|(_, rule)| rule.window()).max() else { return Ok(Vec::new()) };
+        // Rules that are due at other times look as far back as they do.
+        let window = self
+            .rules
+            .values()
+            .filter_map(|looked| Some(looked.rule.as_ref()?.window()))
+            .fold(window, Duration::max);
+        let readable = self.health.bring_up(&*self.registry, before(now, window)).await;
+        let mut findings = Vec::new();
+        for (name, rule) in due {
+            let reading = match &readable {
+                Err(error) => Reading::Unreadable(error.to_string()),
+                Ok(()) => match self.baseline(&rule, &state).await {
+                    Err(error) => Reading::Unreadable(error.to_string()),
+                    Ok(baseline) => Reading::Observed {
+                        observed: Box::new(self.health.observed(&rule, &watched, now)),
+                        baseline,
+                    },
+                },
+            };
+            let looked = self.rules.entry(name.clone()).or_default();
+            looked.rule = Some(rule.clone());
+            looked.at = Some(now);
+            let phase = assess(&rule, &watched, &mut looked.memory, &reading, now);
+            if let Phase::Broken(breach) | Phase::Inconclusive(breach) | Phase::Unreadable(breach) = phase {
+                findings.push(self.act(name, breach).await?);
+            }
+        }
+        Ok(findings)
+    }
+
+    /// What the values of a rule are compared with, if that is known.
+    async fn baseline(&self, rule: &Rule, state: &ModelState) -> Result<Option<f64>, Error> {
+        Ok(match rule.baseline() {
+            None => None,
+            Some(Baseline::Fixed(value)) => Some(value.get()),
+            Some(Baseline::Registered) => {
+                let version = state.production.as_ref().and_then(|version| state.version(version));
+                let metric = version.and_then(|version| version.content.metrics.get(&rule.metric));
+                metric.map(|metric| metric.value.get())
+            }
+            Some(Baseline::Previous) => {
+                let Some(span) = state.production_spans().rev().nth(1) else { return Ok(None) };
+                self.last_of(rule, span).await?.aggregate(rule.aggregate).filter(|value| value.is_finite())
+            }
+        })
+    }
+
+    /// What a version measured last, before it left production.
+    async fn last_of(&self, rule: &Rule, span: &ProductionSpan) -> Result<Observed, Error> {
+        let until = span.until.unwrap_or(span.since.at);
+        let from = before(until, rule.window());
+        let stream = &self.health.stream;
+        let mut next = first_since(&*self.registry, stream, from).await?;
+        let mut gathering = Gathering::default();
+        loop {
+            let page = self.registry.history(stream, next, HISTORY_PAGE).await?;
+            for recorded in &page {
+                for summary in reported(&recorded.commit.events) {
+                    if summary.version == span.version
+                        && summary.metric == rule.metric
+                        && from < summary.until
+                        && summary.until <= until
+                    {
+                        gathering.merge(&summary.observed);
+                    }
+                }
+                next = recorded.commit.revision.next();
+            }
+            let is_over = page.last().is_none_or(|last| until < last.commit.time);
+            if is_over || page.len() < HISTORY_PAGE {
+                return Ok(gathering.observed());
+            }
+        }
+    }
+
+    /// Does what a broken rule asks for, and tells whoever wants to know.
+    async fn act(&self, rule: Key, breach: Breach) -> Result<Finding, Error> {
+        let action = match breach.response {
+            Response::Alert => Action::Alerted,
+            Response::RollBack => self.roll_back(&rule, &breach).await?,
+        };
+        let mut finding = Finding { model: self.model.clone(), rule, breach, action, untold: Vec::new() };
+        if finding.action != Action::AlreadyGone {
+            for listener in &self.listeners {
+                if let Err(problem) = listener.notify(&finding).await {
+                    finding.untold.push(problem);
+                }
+            }
+        }
+        Ok(finding)
+    }
+
+    async fn roll_back(&self, rule: &Key, breach: &Breach) -> Result<Action, Error> {
+        let by = By::new(actor(rule)?).because(reason(&breach.reason)?);
+        let command = Command::RollBackBroken { rule: rule.clone(), breach: Box::new(breach.clone()) };
+        let request = Request { stream: Stream::from(&self.model), by, command };
+        match self.registry.execute(request).await {
+            Ok(receipt) => {
+                let done = receipt.events().iter().find_map(|event| match event {
+                    Event::RolledBack(done) => Some(RolledBack::clone(done)),
+                    _ => None,
+                });
+                Ok(done.map_or(Action::AlreadyGone, |done| Action::RolledBack { to: done.to }))
+            }
+            Err(Error::Rejected(rejection)) => Ok(Action::Refused(rejection.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Who rolls back when a rule is broken.
+fn actor(rule: &Key) -> Result<Actor, Error> {
+    Ok(format!("monitor:{rule}").parse()?)
+}
+
+fn reason(text: &str) -> Result<Text, Error> {
+    let short: String = text.chars().take(Text::CHARS_MAX).collect();
+    Ok(short.parse()?)
+}
+
+/// The version in production, and since when.
+fn watched(state: &ModelState) -> Option<Watched> {
+    let version = state.production.clone()?;
+    let span = state.production_spans().next_back().filter(|span| span.version == version)?;
+    Some(Watched { version, since: span.since.at })
+}
+
+fn before(now: Timestamp, gap: Duration) -> Timestamp {
+    let gap = i64::try_from(gap.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microseconds(now.microseconds().saturating_sub(gap)).unwrap_or(Timestamp::EPOCH)
+}
+
+fn reported(events: &[Event]) -> impl Iterator<Item = &Summary> {
+    events.iter().flat_map(|event| match event {
+        Event::HealthReported { summaries } => summaries.as_slice(),
+        _ => &[],
+    })
+}
+
+/// What was observed lately.
+struct Health {
+    stream: Stream,
+    /// Where reading goes on; none before the first time.
+    next: Option<Revision>,
+    summaries: VecDeque<Summary>,
+}
+
+impl Health {
+    /// Reads what was reported since the last time, and forgets what is over.
+    async fn bring_up<R: Registry + ?Sized>(&mut self, registry: &R, from: Timestamp) -> Result<(), Error> {
+        let mut next = match self.next {
+            Some(next) => next,
+            None => first_since(registry, &self.stream, from).await?,
+        };
+        loop {
+            let page = registry.history(&self.stream, next, HISTORY_PAGE).await?;
+            for recorded in &page {
+                self.summaries.extend(reported(&recorded.commit.events).cloned());
+                next = recorded.commit.revision.next();
+            }
+            self.next = Some(next);
+            if page.len() < HISTORY_PAGE {
+                break;
+            }
+        }
+        self.summaries.retain(|summary| from < summary.until);
+        Ok(())
+    }
+
+    /// What a rule looks at: of the version that is watched, since it entered production, in the window.
+    fn observed(&self, rule: &Rule, watched: &Watched, now: Timestamp) -> Observed {
+        let from = before(now, rule.window());
+        let counts = |summary: &&Summary| {
+            summary.version == watched.version
+                && summary.metric == rule.metric
+                && watched.since <= summary.from
+                && from < summary.until
+                && summary.from <= now
+        };
+        let mut gathering = Gathering::default();
+        self.summaries.iter().filter(counts).for_each(|summary| gathering.merge(&summary.observed));
+        gathering.observed()
+    }
+}
+
+/// The first commit of a stream that is not older than an instant, or the one that will come next; found by halving,
+/// since commits are in the order of their times.
+async fn first_since<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+    instant: Timestamp,
+) -> Result<Revision, Error> {
+    // Of what is older all is at or below `low`; nothing from `high` on is.
+    let is_older = async |number: u64| -> Result<bool, Error> {
+        let page = registry.history(stream, Revision::new(number)?, 1).await?;
+        Ok(page.first().is_some_and(|recorded| recorded.commit.time < instant))
+    };
+    let (mut low, mut high) = (0, 1);
+    while high < Revision::MAX / 2 && is_older(high).await? {
+        (low, high) = (high, high * 2);
+    }
+    while 1 < high - low {
+        let middle = low + (high - low) / 2;
+        if is_older(middle).await? { low = middle } else { high = middle }
+    }
+    Ok(Revision::new(high)?)
+}
