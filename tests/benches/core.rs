@@ -80,3 +80,16 @@ fn encode_and_decode_a_commit(bencher: divan::Bencher<'_, '_>) {
         codec::decode(&stream, commit.revision, &encoded.bytes).expect("whole")
     });
 }
+
+/// One observation of a model that serves, on one thread and on two at once. An item is an observation.
+#[divan::bench(threads = [1, 2])]
+fn observe(bencher: divan::Bencher<'_, '_>) {
+    const OBSERVATIONS: u64 = 10_000;
+    let meters = registry_core::monitor::Meters::new(None);
+    let meter = meters.meter(&Version::new(1, 0, 0), &"latency".parse().expect("legal"));
+    bencher.counter(divan::counter::ItemsCount::new(OBSERVATIONS)).bench(|| {
+        for number in 0..OBSERVATIONS {
+            meter.observe(divan::black_box(20.0 + (number % 97) as f64));
+        }
+    });
+}
