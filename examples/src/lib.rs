@@ -27,6 +27,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
+    #[doc = include_str!("../../docs/living-documents.md")]
+    mod living_documents {}
     #[doc = include_str!("../../docs/log-format.md")]
     mod log_format {}
     #[doc = include_str!("../../docs/mlflow.md")]
