@@ -168,7 +168,7 @@ async fn nothing_from_outside_is_more_than_text() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn no_mixture_is_more_than_text(parts in proptest::collection::vec(prop_oneof![

@@ -332,6 +332,38 @@ async fn one_model_is_written_without_what_is_about_all() {
     assert!(unknown.to_string().contains("unknown"), "{unknown}");
 }
 
+#[tokio::test]
+async fn what_breaks_clients_and_what_bypassed_approval_is_said_plainly() {
+    let story = Story::first_months().await;
+    let rule: StageRule = serde_json::from_str(r#"{"approval": {"quorum": 1}}"#).unwrap();
+    let scope = Scope::Model(story.model.clone());
+    story.registry.set_stage_rule(&by("ana"), &scope, Stage::Production, Some(rule)).await.unwrap();
+    let mut more = content(0.9, 30.0);
+    more.signature = Some(
+        serde_json::from_str(
+            r#"{"inputs": {"amount": "double", "merchant_id": "long"},
+                "outputs": {"fraud_probability": "double", "risk_score": "double"}}"#,
+        )
+        .unwrap(),
+    );
+    more.metadata.parent_model = Some("fraud-base@v1.0.0".parse().unwrap());
+    story.register("v3.2.0", more).await;
+    story.move_to("v3.2.0", Stage::Staging).await;
+    let emergency = PromoteOptions { emergency: true, ..PromoteOptions::default() };
+    let why = by("ana").because("incident 7".parse().unwrap());
+    story.registry.promote(&why, &story.model, &v("v3.2.0"), Stage::Production, emergency).await.unwrap();
+
+    let outputs = story.outputs(&everything()).await;
+    let page = text(&outputs, "pages/fraud-detection-model.md");
+    assert!(page.contains("| v3.2.0 | Prod | Emergency, by ana |  | 2024-01-20 | incident 7 |"), "{page}");
+    let plan =
+        "1. Rollback to v3.1.0 would break clients of v3.2.0, and has to be forced: `outputs.risk_score`";
+    assert!(page.contains(plan), "{page}");
+    let card = text(&outputs, "cards/fraud-detection-model-v3.2.0.md");
+    assert!(card.contains("base_model:\n- fraud-base@v1.0.0\n"), "{card}");
+    assert!(card.contains("- Made out of: `fraud-base@v1.0.0` (derived)"), "{card}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_is_not_written_through() {
