@@ -79,10 +79,18 @@ pub(crate) fn number(value: Finite) -> String {
     value.get().to_string()
 }
 
+/// A number with four decimals at most, if that leaves enough of it. Cards have all of them.
+fn rounded(value: f64) -> String {
+    if value != 0.0 && value.abs() < 0.001 {
+        return value.to_string();
+    }
+    format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A metric in a table: `0.87`, `35 ms`.
 pub(crate) fn value(metric: &Metric) -> String {
     let unit = metric.unit.as_ref().map(|unit| format!(" {}", text(unit.as_str())));
-    format!("{}{}", number(metric.value), unit.unwrap_or_default())
+    format!("{}{}", rounded(metric.value.get()), unit.unwrap_or_default())
 }
 
 /// A metric in a sentence: a share is a percentage there.
@@ -91,8 +99,7 @@ pub(crate) fn share_or_value(name: &Key, metric: &Metric) -> String {
     let number = metric.value.get();
     let is_share = SHARES.contains(&name.as_str().to_lowercase().as_str()) && metric.unit.is_none();
     if is_share && (0.0..=1.0).contains(&number) {
-        let percent = format!("{:.4}", number * 100.0);
-        return format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'));
+        return format!("{}%", rounded(number * 100.0));
     }
     value(metric)
 }
@@ -102,7 +109,7 @@ pub(crate) fn latency(version: &VersionState) -> Option<String> {
     let deployment = &version.content.deployment;
     let figures = [(deployment.latency_p50_ms, "p50"), (deployment.latency_p95_ms, "p95")];
     let figures =
-        figures.into_iter().filter_map(|(value, name)| Some(format!("{}ms ({name})", number(value?))));
+        figures.into_iter().filter_map(|(value, name)| Some(format!("{}ms ({name})", rounded(value?.get()))));
     let figures: Vec<String> = figures.collect();
     (!figures.is_empty()).then(|| figures.join(", "))
 }
@@ -150,6 +157,9 @@ mod tests {
         assert_eq!(shown("Recall", 0.6215), "62.15%");
         assert_eq!(shown("accuracy", 87.0), "87");
         assert_eq!(shown("rmse", 0.87), "0.87");
+        assert_eq!(shown("f1", 0.945_054_945_054_945), "0.9451");
+        assert_eq!(shown("loss", 0.000_012_345), "0.000012345");
+        assert_eq!(shown("count", 1200.0), "1200");
     }
 
     #[test]
