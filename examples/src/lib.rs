@@ -7,8 +7,9 @@
 //!
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
 //! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
-//! was registered, `trial` tries a version beside another before it is promoted, `shared_bucket` lets two
-//! processes meet in a bucket, and `mlflow` puts a registry around an MLflow server that runs already.
+//! was registered, `trial` tries a version beside another before it is promoted, `living_documents` keeps the page
+//! of a model true, `shared_bucket` lets two processes meet in a bucket, and `mlflow` puts a registry around an
+//! MLflow server that runs already.
 
 pub mod describe;
 pub mod page;
@@ -27,6 +28,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
+    #[doc = include_str!("../../docs/living-documents.md")]
+    mod living_documents {}
     #[doc = include_str!("../../docs/log-format.md")]
     mod log_format {}
     #[doc = include_str!("../../docs/mlflow.md")]

@@ -181,6 +181,29 @@ fn a_repeated_run_of_the_pipeline_registers_nothing_twice() {
 }
 
 #[test]
+fn the_page_of_a_model_keeps_up_and_keeps_what_was_added() {
+    let text = output(env!("CARGO_BIN_EXE_living_documents"), &[]);
+    assert_in_order(
+        &text,
+        &[
+            "Written for the first time:\n   index.md: New\n   pages/tumour-diagnosis.md: New",
+            "## Tumour Diagnosis - Production",
+            "- Version: v0.1.1\n",
+            "| Current ✅ |",
+            "| Replaced by v0.1.1 |",
+            "1. Rollback to v0.1.0 (safe: clients of v0.1.1 keep working)",
+            "3. Deploy fix as v0.1.2",
+            "goes back from v0.1.1 to v0.1.0:",
+            "pages/tumour-diagnosis.md: Changed",
+            "| Rolled back to v0.1.0; Quarantined |",
+            "| Current ✅, back after v0.1.1 |",
+            "   Ask Ana before you change the threshold.",
+            "Once more, without a change:\n   index.md: Same\n   pages/tumour-diagnosis.md: Same",
+        ],
+    );
+}
+
+#[test]
 fn what_was_trained_is_found_by_what_it_is() {
     let text = output(env!("CARGO_BIN_EXE_search"), &[]);
     assert_in_order(

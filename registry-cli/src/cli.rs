@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, drift, get, history, lineage, list, maintain, monitor, policy, register,
-    search, stage, trial,
+    annotate, approval, compare, docs, drift, get, history, lineage, list, maintain, monitor, policy,
+    register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -136,6 +136,7 @@ commands! {
     "compare", "Compare versions: numbers, what callers notice, features, parameters, origin", Compare, compare::Compare, compare::Compare::augment_args;
     "lineage", "Show what a version was made of, what it was made out of, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
     "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
+    "docs", "Keep documents of the models up to date: pages, an index, model cards, a tree of files", Docs, docs::Docs, docs::Docs::augment_args;
     "promote", "Move a version to another stage, or ask for approval where it is demanded", Promote, stage::Promote, stage::Promote::augment_args;
     "approve", "Agree to a promotion that waits", Approve, approval::Approve, approval::Approve::augment_args;
     "reject", "Object to a promotion that waits", Reject, approval::Reject, approval::Reject::augment_args;

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     OutcomeUnknown,
     /// What is stored is not what was written.
     Corrupt,
+    /// Documents are not what they would be if they were made now.
+    OutOfDate,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Unavailable | Kind::AccessDenied => 6,
             Kind::OutcomeUnknown => 7,
             Kind::Corrupt => 8,
+            Kind::OutOfDate => 9,
         }
     }
 }
@@ -55,7 +58,8 @@ Exit codes:
   5  conflict with what is there, or with what somebody else did
   6  storage unavailable, or access denied
   7  outcome unknown: send the same request again under the same --request-id
-  8  corrupt: what is stored is not what was written";
+  8  corrupt: what is stored is not what was written
+  9  documents are out of date, as `docs --check` found";
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -121,6 +125,15 @@ fn kind_of(error: &Error) -> Kind {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Registry(error)
+    }
+}
+
+impl From<registry_docs::Error> for Failure {
+    fn from(error: registry_docs::Error) -> Self {
+        match error {
+            registry_docs::Error::Registry(error) => error.into(),
+            other => Failure::new(Kind::Invalid, other.to_string()),
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `search` | `{"matches": [`[`VersionView`]`], "next": cursor or null}` |
 //! | `trial show` | `{"model": name, "running": [trial], "concluded": [trial with its judgement]}` |
 //! | `traffic` | `{"revision": …, "stages": {stage: [{"version": …, "share": 0.9, "trial": revision}]}}` |
+//! | `docs` | `{"new": [path], "changed": [path], "unchanged": 3, "left_out": {path: [part]}, "is_check": false}`, one a line with `--watch` |
 //! | failures, on the error output | `{"error": {"kind": …, "message": …}}`, and `gates` if gates were not passed |
 
 use std::collections::BTreeMap;

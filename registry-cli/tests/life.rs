@@ -464,6 +464,7 @@ fn every_command_has_help_and_completions_are_written() {
         "6  storage",
         "7  outcome",
         "8  corrupt",
+        "9  documents",
     ] {
         assert!(help.contains(code), "{code}");
     }

@@ -57,6 +57,7 @@ mod garbage;
 pub mod gate;
 mod invalid;
 pub mod lineage;
+pub mod markdown;
 mod memory;
 pub mod mirror;
 pub mod monitor;

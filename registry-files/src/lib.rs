@@ -14,4 +14,4 @@ mod write;
 
 pub use read::{FileSource, stream};
 pub use scan::{ScannedFile, scan};
-pub use write::write_version;
+pub use write::{descriptions, write_version};

@@ -100,8 +100,8 @@ fn place(root: &Path, path: &ArtifactPath) -> Result<PathBuf, Error> {
     Ok(place)
 }
 
-/// What was registered beside the files, as files.
-fn descriptions(version: &VersionState) -> Result<Vec<(ArtifactPath, String)>, Error> {
+/// What was registered beside the files, as files: metadata, signature, features and environment.
+pub fn descriptions(version: &VersionState) -> Result<Vec<(ArtifactPath, String)>, Error> {
     #[derive(serde::Serialize)]
     struct Metadata<'a> {
         version: &'a registry_core::Version,

@@ -19,9 +19,10 @@ The tasks of the workspace.
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 6] = [
+const PUBLISHED: [&str; 7] = [
     "registry-core",
     "registry-files",
+    "registry-docs",
     "backend-local",
     "backend-objectstore",
     "backend-mlflow",

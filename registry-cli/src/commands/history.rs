@@ -104,7 +104,7 @@ pub(crate) struct Watch {
     limit: Option<u64>,
 }
 
-fn interval(text: &str) -> Result<Duration, registry_core::Invalid> {
+pub(super) fn interval(text: &str) -> Result<Duration, registry_core::Invalid> {
     let milliseconds = units::milliseconds(text)?;
     let interval = Duration::try_from_secs_f64(milliseconds / 1_000.0).unwrap_or(Duration::MAX);
     if !(Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&interval) {

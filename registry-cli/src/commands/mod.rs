@@ -4,6 +4,7 @@
 pub(crate) mod annotate;
 pub(crate) mod approval;
 pub(crate) mod compare;
+pub(crate) mod docs;
 pub(crate) mod drift;
 pub(crate) mod get;
 pub(crate) mod history;
@@ -59,6 +60,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compare(compare) => compare.run(&mut session).await,
         Command::Lineage(lineage) => lineage.run(&mut session).await,
         Command::Impact(impact) => impact.run(&mut session).await,
+        Command::Docs(docs) => docs.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,

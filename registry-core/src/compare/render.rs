@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{NumberChange, Outcome, ValueChange, Verdict, VersionComparison};
-use crate::compat::render::{code, one_line};
+use crate::markdown::{code, one_line, text};
 
 /// A number as people read it: a few digits, and no zeros at the end.
 fn digits(value: f64) -> String {
@@ -188,7 +188,7 @@ impl VersionComparison {
     pub fn to_markdown(&self) -> String {
         let (old, new) = sides(self);
         let mut out =
-            format!("## Comparison: {} vs {}\n\n**{}**\n", code(&old), code(&new), cell(&self.conclusion()));
+            format!("## Comparison: {} vs {}\n\n**{}**\n", code(&old), code(&new), text(&self.conclusion()));
         let numbers: Vec<&NumberChange> = self.metrics.iter().chain(&self.performance).collect();
         if !numbers.is_empty() {
             let _ = write!(
@@ -203,10 +203,10 @@ impl VersionComparison {
                     out,
                     "| {} | {} | {} | {} | {} |",
                     code(&change.name),
-                    cell(&shown(change.old, unit)),
-                    cell(&shown(change.new, unit)),
+                    text(&shown(change.old, unit)),
+                    text(&shown(change.new, unit)),
                     bare_percent(change),
-                    cell(&judged(change)),
+                    text(&judged(change)),
                 );
             }
         }
@@ -314,18 +314,6 @@ fn chart(change: &NumberChange) -> String {
         width(old),
         width(new)
     )
-}
-
-/// Text in a cell of a table in Markdown.
-fn cell(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
-        if matches!(c, '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '\\') {
-            safe.push('\\');
-        }
-        safe.push(c);
-    }
-    safe
 }
 
 /// Text in a page.

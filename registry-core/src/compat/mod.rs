@@ -46,7 +46,7 @@ mod bump;
 mod diff;
 mod finding;
 mod interface;
-pub(crate) mod render;
+mod render;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::finding::Finding;
 use super::interface::Comparison;
+use crate::markdown::{code, one_line};
 
 impl Comparison {
     /// The findings for a terminal.
@@ -57,17 +58,4 @@ fn change(finding: &Finding) -> Option<String> {
         (None, Some(to)) => Some(format!("now {to}")),
         (None, None) => None,
     }
-}
-
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// A code span in a table cell. The fence is longer than any run of backticks inside.
-pub(crate) fn code(text: &str) -> String {
-    let text = one_line(text).replace('|', "\\|");
-    let runs = text.split(|c| c != '`').map(str::len);
-    let fence = "`".repeat(runs.max().unwrap_or(0).saturating_add(1));
-    let space = if fence.len() > 1 { " " } else { "" };
-    format!("{fence}{space}{text}{space}{fence}")
 }

@@ -2,12 +2,12 @@
 //! production that cannot serve, and must not surprise clients: going back from a version to an
 //! older one is itself a question of compatibility, for clients that have adapted to the newer one.
 
-use crate::event::{BrokenRule, Event, RolledBack, StageCause, StageChanged};
+use crate::event::{BrokenRule, Event, RollbackSafety, RolledBack, StageCause, StageChanged};
 use crate::monitor::{Breach, Response};
 use crate::name::Key;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
-use crate::state::{Stamp, VersionState};
+use crate::state::{ModelState, Stamp, VersionState};
 use crate::version::Version;
 
 use super::registration::going_back;
@@ -15,6 +15,19 @@ use super::{Halt, Rules};
 
 /// Versions that were not taken, with why.
 type PassedOver = Vec<(Version, String)>;
+
+impl ModelState {
+    /// Where a rollback would go that names no version, and whether clients of the present version would survive it;
+    /// none if nothing is in production, or nothing that was there before can take its place. Whether the bytes still
+    /// verify is found out when it is done.
+    pub fn rollback_outlook(&self) -> Option<RollbackSafety> {
+        let present = self.version(self.production.as_ref()?)?;
+        let earlier = self.previous_in_production().filter_map(|version| self.version(version));
+        let target = earlier.into_iter().find(|state| state.is_latest_candidate(true))?;
+        let (findings, safe) = going_back(&present.content, &target.content);
+        Some(RollbackSafety { to: target.version.clone(), safe, findings })
+    }
+}
 
 impl<'a> Rules<'a> {
     /// For a rule that is broken, if the version that broke it is still where it was.

@@ -235,10 +235,10 @@ fn mark(kind: NodeKind) -> char {
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{}:{}", self.kind, crate::compat::render::one_line(&self.id));
+        let mut text = format!("{}:{}", self.kind, crate::markdown::one_line(&self.id));
         if let Some(version) = &self.version {
             text.push(mark(self.kind));
-            text.push_str(&crate::compat::render::one_line(version));
+            text.push_str(&crate::markdown::one_line(version));
         }
         f.pad(&text)
     }
@@ -307,7 +307,7 @@ impl NodeName {
 
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}:{}", self.kind, crate::compat::render::one_line(&self.text)))
+        f.pad(&format!("{}:{}", self.kind, crate::markdown::one_line(&self.text)))
     }
 }
 

@@ -8,7 +8,7 @@ use petgraph::graph::NodeIndex;
 
 use serde::{Serialize, Serializer};
 
-use crate::compat::render::one_line;
+use crate::markdown::one_line;
 use crate::name::ModelVersion;
 use crate::stage::Stage;
 use crate::time::Timestamp;

@@ -82,6 +82,33 @@ mod previous_good {
     }
 
     #[test]
+    fn what_is_foretold_is_what_happens() {
+        for (steps, foretold) in [
+            (lives(&["v1", "v2", "v3"]), Some("v2")),
+            (lives(&["v1", "v2", "v3"]).into_iter().chain([alice(roll_back())]).collect(), Some("v1")),
+            (
+                lives(&["v1", "v2", "v3"]).into_iter().chain([alice(deprecate("v2", None))]).collect(),
+                Some("v1"),
+            ),
+            (lives(&["v1", "v2", "v3"]).into_iter().chain([alice(delete("v2"))]).collect(), Some("v1")),
+            (lives(&["v1"]), None),
+            (staged("v1").into(), None),
+        ] {
+            let given = given(steps);
+            let outlook = given.state.rollback_outlook();
+            assert_eq!(outlook.as_ref().map(|outlook| outlook.to.clone()), foretold.map(v));
+            match outlook {
+                Some(outlook) => {
+                    let after = given.when(roll_back()).done();
+                    assert_eq!(after.state.production, Some(outlook.to));
+                    assert_eq!(outlook.safe, None, "neither has a signature");
+                }
+                None => assert!(given.when(roll_back()).result.is_err()),
+            }
+        }
+    }
+
+    #[test]
     fn a_version_that_never_served_is_no_target() {
         let steps = lives(&["v1"]).into_iter().chain(staged("v2"));
         given(steps).when(roll_back()).then_err(Rejection::NoRollbackTarget { passed_over: Vec::new() });
