@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, drift, get, history, lineage, list, maintain, policy, register, search,
-    stage, trial,
+    annotate, approval, compare, drift, environments, get, history, lineage, list, maintain, policy,
+    register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -137,6 +137,7 @@ commands! {
     "lineage", "Show what a version was made of, what it was made out of, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
     "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
     "promote", "Move a version to another stage, or ask for approval where it is demanded", Promote, stage::Promote, stage::Promote::augment_args;
+    "promote-to", "Take a version to another registry, with its bytes and the evidence of where it comes from", PromoteTo, environments::PromoteTo, environments::PromoteTo::augment_args;
     "approve", "Agree to a promotion that waits", Approve, approval::Approve, approval::Approve::augment_args;
     "reject", "Object to a promotion that waits", Reject, approval::Reject, approval::Reject::augment_args;
     "withdraw", "Take back one's approval, objection or request", Withdraw, approval::Withdraw, approval::Withdraw::augment_args;

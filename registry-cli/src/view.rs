@@ -17,11 +17,12 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::event::{Decision, Numbering, RollbackSafety};
+use registry_core::event::{Copied, Decision, Numbering, Origin, RollbackSafety};
 use registry_core::state::{ApprovalRequest, Deprecation, Stamp};
 use registry_core::{
-    Actor, AliasName, ApprovalRule, Content, Digest, Event, Found, ModelName, ModelState, Outcome, Policy,
-    Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Trial, Version, VersionState,
+    Actor, AliasName, ApprovalRule, Content, Digest, EnvironmentName, Event, Found, ModelName, ModelState,
+    Outcome, Policy, Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Trial, Version,
+    VersionState,
 };
 use serde::Serialize;
 
@@ -239,6 +240,10 @@ pub(crate) struct VersionView<'a> {
     pub(crate) rollback_safety: Option<&'a RollbackSafety>,
     pub(crate) numbering: &'a Numbering,
     pub(crate) content: &'a Content,
+    /// The registries that it came through, the last one first.
+    pub(crate) origins: &'a [Origin],
+    /// The registries that it was copied to, by name.
+    pub(crate) copies: &'a BTreeMap<EnvironmentName, Copied>,
     /// Filled by `info` only.
     pub(crate) requests: Vec<RequestView>,
     /// The files that `get --output` wrote.
@@ -264,6 +269,8 @@ impl<'a> VersionView<'a> {
             rollback_safety: version.rollback_safety.as_deref(),
             numbering: &version.numbering,
             content: &version.content,
+            origins: &version.origins,
+            copies: &version.copies,
             requests: Vec::new(),
             written: None,
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::event::{Copied, Origin};
 use crate::lineage::Link;
 use crate::mirror::Adoption;
 use crate::name::{Actor, AliasName, Key, RequestId, Text};
@@ -135,6 +136,9 @@ pub enum Command {
         content: Box<Content>,
         /// The stage it starts in.
         stage: Stage,
+        /// The registries that it came through, if it comes from another one.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        origins: Vec<Origin>,
     },
     /// Move a version to another stage.
     Promote {
@@ -285,6 +289,8 @@ pub enum Command {
         /// The version that is tried.
         treatment: Version,
     },
+    /// Take note that another registry registered a version that comes from this one.
+    NoteCopy(Copied),
     /// Take what others changed past the registry into the record.
     Adopt(Adoption),
 }
@@ -314,6 +320,7 @@ impl Command {
             Command::ObserveTrial { .. } => "observe trial",
             Command::ConcludeTrial { .. } => "conclude trial",
             Command::AbortTrial { .. } => "abort trial",
+            Command::NoteCopy(_) => "note copy",
             Command::Adopt(_) => "adopt",
         }
     }

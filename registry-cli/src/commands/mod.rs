@@ -5,6 +5,7 @@ pub(crate) mod annotate;
 pub(crate) mod approval;
 pub(crate) mod compare;
 pub(crate) mod drift;
+pub(crate) mod environments;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod lineage;
@@ -35,6 +36,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Where the registry is, if it was given.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.registry.as_deref()
+    }
+
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Registry>, Failure> {
         place::open(self.registry.as_deref(), purpose).await
     }
@@ -59,6 +65,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lineage(lineage) => lineage.run(&mut session).await,
         Command::Impact(impact) => impact.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
+        Command::PromoteTo(promote_to) => promote_to.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,
         Command::Withdraw(withdraw) => withdraw.run(&mut session).await,
