@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, drift, environments, get, history, lineage, list, maintain, policy,
+    annotate, approval, archive, compare, drift, environments, get, history, lineage, list, maintain, policy,
     register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
@@ -158,6 +158,8 @@ commands! {
     "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
     "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
+    "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
     "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
     "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;
     "reconcile", "Take what others changed there into the record", Reconcile, drift::Reconcile, drift::Reconcile::augment_args;

@@ -11,6 +11,7 @@
 //! | verbs that write | [`Done`], with what the verb adds |
 //! | `history`, `watch` | one [`CommitView`] a line |
 //! | `search` | `{"matches": [`[`VersionView`]`], "next": cursor or null}` |
+//! | `export`, `import` | `{"streams": …, "records": …, "blobs": …, "bytes": …, "records_written": …, "bytes_written": …}` |
 //! | `trial show` | `{"model": name, "running": [trial], "concluded": [trial with its judgement]}` |
 //! | `traffic` | `{"revision": …, "stages": {stage: [{"version": …, "share": 0.9, "trial": revision}]}}` |
 //! | failures, on the error output | `{"error": {"kind": …, "message": …}}`, and `gates` if gates were not passed |

@@ -38,6 +38,7 @@
 //! and no files, and reads the system's clock and random numbers in one place each ([`SystemClock`],
 //! [`SystemIds`]), which tests replace.
 
+pub mod archive;
 mod checkpoint;
 pub mod codec;
 mod command;

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use registry_core::storage::{
-    ArtifactStore, Blob, ByteSource, ByteStream, Progress, StorageError, StorageErrorKind, StoredBlob,
+    ArtifactStore, Blob, ByteSource, ByteStream, CommitLog, Progress, StorageError, StorageErrorKind,
+    StoredBlob,
 };
 use registry_core::{
     By, Clock, Content, Digest, Error, Event, ModelName, ModelState, Need, PromoteToOptions, Receipt,
@@ -162,6 +163,10 @@ impl Registry for Mortal {
 
     fn artifacts(&self) -> &dyn ArtifactStore {
         &self.artifacts
+    }
+
+    fn commits(&self) -> &dyn CommitLog {
+        self.inner.commits()
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -3,6 +3,7 @@
 
 pub(crate) mod annotate;
 pub(crate) mod approval;
+pub(crate) mod archive;
 pub(crate) mod compare;
 pub(crate) mod drift;
 pub(crate) mod environments;
@@ -86,6 +87,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trial(trial) => trial.run(&mut session).await,
         Command::Traffic(traffic) => traffic.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
+        Command::Export(export) => export.run(&mut session).await,
+        Command::Import(import) => import.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
         Command::Drift(drift) => drift.run(&mut session).await,
         Command::Reconcile(reconcile) => reconcile.run(&mut session).await,
