@@ -26,6 +26,8 @@ mod documents {
     mod contributing {}
     #[doc = include_str!("../../docs/consistency.md")]
     mod consistency {}
+    #[doc = include_str!("../../docs/environments.md")]
+    mod environments {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
     #[doc = include_str!("../../docs/living-documents.md")]

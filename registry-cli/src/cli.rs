@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, compare, docs, drift, get, history, lineage, list, maintain, monitor, policy,
-    register, search, stage, trial,
+    annotate, approval, archive, compare, docs, drift, environments, get, history, lineage, list, maintain,
+    monitor, policy, register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -138,6 +138,7 @@ commands! {
     "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
     "docs", "Keep documents of the models up to date: pages, an index, model cards, a tree of files", Docs, docs::Docs, docs::Docs::augment_args;
     "promote", "Move a version to another stage, or ask for approval where it is demanded", Promote, stage::Promote, stage::Promote::augment_args;
+    "promote-to", "Take a version to another registry, with its bytes and the evidence of where it comes from", PromoteTo, environments::PromoteTo, environments::PromoteTo::augment_args;
     "approve", "Agree to a promotion that waits", Approve, approval::Approve, approval::Approve::augment_args;
     "reject", "Object to a promotion that waits", Reject, approval::Reject, approval::Reject::augment_args;
     "withdraw", "Take back one's approval, objection or request", Withdraw, approval::Withdraw, approval::Withdraw::augment_args;
@@ -161,6 +162,8 @@ commands! {
     "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
     "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
+    "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
     "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
     "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;
     "reconcile", "Take what others changed there into the record", Reconcile, drift::Reconcile, drift::Reconcile::augment_args;

@@ -112,6 +112,7 @@ fn kind_of(error: &Error) -> Kind {
             _ => Kind::Rejected,
         },
         Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
+        Error::NotNoted { source, .. } => kind_of(source),
         Error::Contention { .. } => Kind::Conflict,
         Error::PermissionDenied(_) => Kind::AccessDenied,
         Error::Open { .. } => Kind::Invalid,

@@ -64,6 +64,16 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
     }
 }
 
+/// Opens a registry to find out what would happen; where there is none, an empty one.
+pub(crate) async fn open_to_rehearse(given: Option<&str>) -> Result<Arc<dyn Registry>, Failure> {
+    match open(given, Purpose::Read).await {
+        Err(failure) if failure.told().is_some_and(|(kind, _)| kind == Kind::NotFound) => {
+            Ok(Arc::new(registry_core::in_memory()))
+        }
+        opened => opened,
+    }
+}
+
 /// The buckets where MLflow servers keep files, with what MLflow's clients take from the environment.
 fn buckets() -> BucketFiles {
     match std::env::var("MLFLOW_S3_ENDPOINT_URL") {

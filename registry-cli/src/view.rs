@@ -11,6 +11,7 @@
 //! | verbs that write | [`Done`], with what the verb adds |
 //! | `history`, `watch` | one [`CommitView`] a line |
 //! | `search` | `{"matches": [`[`VersionView`]`], "next": cursor or null}` |
+//! | `export`, `import` | `{"streams": …, "records": …, "blobs": …, "bytes": …, "records_written": …, "bytes_written": …}` |
 //! | `trial show` | `{"model": name, "running": [trial], "concluded": [trial with its judgement]}` |
 //! | `traffic` | `{"revision": …, "stages": {stage: [{"version": …, "share": 0.9, "trial": revision}]}}` |
 //! | `docs` | `{"new": [path], "changed": [path], "unchanged": 3, "left_out": {path: [part]}, "is_check": false}`, one a line with `--watch` |
@@ -18,11 +19,12 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::event::{Decision, Numbering, RollbackSafety};
+use registry_core::event::{Copied, Decision, Numbering, Origin, RollbackSafety};
 use registry_core::state::{ApprovalRequest, Deprecation, Stamp};
 use registry_core::{
-    Actor, AliasName, ApprovalRule, Content, Digest, Event, Found, ModelName, ModelState, Outcome, Policy,
-    Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Trial, Version, VersionState,
+    Actor, AliasName, ApprovalRule, Content, Digest, EnvironmentName, Event, Found, ModelName, ModelState,
+    Outcome, Policy, Receipt, Recorded, RequestId, Revision, Stage, Tags, Text, Timestamp, Trial, Version,
+    VersionState,
 };
 use serde::Serialize;
 
@@ -240,6 +242,10 @@ pub(crate) struct VersionView<'a> {
     pub(crate) rollback_safety: Option<&'a RollbackSafety>,
     pub(crate) numbering: &'a Numbering,
     pub(crate) content: &'a Content,
+    /// The registries that it came through, the last one first.
+    pub(crate) origins: &'a [Origin],
+    /// The registries that it was copied to, by name.
+    pub(crate) copies: &'a BTreeMap<EnvironmentName, Copied>,
     /// Filled by `info` only.
     pub(crate) requests: Vec<RequestView>,
     /// The files that `get --output` wrote.
@@ -265,6 +271,8 @@ impl<'a> VersionView<'a> {
             rollback_safety: version.rollback_safety.as_deref(),
             numbering: &version.numbering,
             content: &version.content,
+            origins: &version.origins,
+            copies: &version.copies,
             requests: Vec::new(),
             written: None,
         }

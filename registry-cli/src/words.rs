@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use registry_core::event::{AbortCause, ClosedCause, StageCause, StageChanged, VersionRegistered};
+use registry_core::event::{
+    AbortCause, ApprovedMove, ClosedCause, Origin, StageCause, StageChanged, VersionRegistered,
+};
 use registry_core::lineage::Link;
 use registry_core::state::Stamp;
 use registry_core::trial::{Arms, Judgement, PlannedEnd, Undecided};
@@ -335,6 +337,9 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             let many = count(u64::try_from(found.artifacts.len()).unwrap_or(u64::MAX), "file", "files");
             format!("recorded the files of {}: {many}, {}", found.version, bytes(found.artifacts.size()))
         }
+        Event::Copied(copied) => {
+            format!("copied {} to {}, revision {} there", copied.version, copied.to, copied.revision)
+        }
         Event::Adopted(adopted) => {
             let who = adopted.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
             let when = adopted.at.map(|at| format!(" on {}", time(at))).unwrap_or_default();
@@ -342,6 +347,17 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
         }
         other => other.kind().replace('_', " "),
     }
+}
+
+/// `dev, revision 4 there, by ada@host; approved for production by bob and carol`.
+pub(crate) fn origin(origin: &Origin) -> String {
+    let mut text =
+        format!("{}, revision {} there, by {}", origin.environment, origin.revision, origin.registered_by);
+    for ApprovedMove { to, approvals, .. } in &origin.approved {
+        let people = listed(approvals.iter().map(|approval| &approval.actor));
+        text.push_str(&format!("; approved for {to} by {people}"));
+    }
+    text
 }
 
 /// One fact of where a version comes from.
@@ -363,6 +379,9 @@ fn registration(registered: &VersionRegistered) -> String {
     if !files.is_empty() {
         let many = count(u64::try_from(files.len()).unwrap_or(u64::MAX), "file", "files");
         text.push_str(&format!(", {many}, {}", bytes(files.size())));
+    }
+    if let Some(first) = registered.origins.first() {
+        text.push_str(&format!(", from {}", origin(first)));
     }
     if let Some(baseline) = &registered.numbering.baseline {
         match registered.numbering.required {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::event::{Copied, Origin};
 use crate::lineage::Link;
 use crate::mirror::Adoption;
 use crate::monitor::{Breach, Summary};
@@ -136,6 +137,9 @@ pub enum Command {
         content: Box<Content>,
         /// The stage it starts in.
         stage: Stage,
+        /// The registries that it came through, if it comes from another one.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        origins: Vec<Origin>,
     },
     /// Move a version to another stage.
     Promote {
@@ -299,6 +303,8 @@ pub enum Command {
         /// The version that is tried.
         treatment: Version,
     },
+    /// Take note that another registry registered a version that comes from this one.
+    NoteCopy(Copied),
     /// Take what others changed past the registry into the record.
     Adopt(Adoption),
 }
@@ -330,6 +336,7 @@ impl Command {
             Command::ObserveTrial { .. } => "observe trial",
             Command::ConcludeTrial { .. } => "conclude trial",
             Command::AbortTrial { .. } => "abort trial",
+            Command::NoteCopy(_) => "note copy",
             Command::Adopt(_) => "adopt",
         }
     }

@@ -602,6 +602,10 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
         &self.artifacts
     }
 
+    fn commits(&self) -> &dyn CommitLog {
+        &self.log
+    }
+
     fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
     }

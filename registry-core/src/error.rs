@@ -4,9 +4,11 @@
 
 use crate::codec::DecodeError;
 use crate::invalid::Invalid;
-use crate::name::RequestId;
+use crate::name::{EnvironmentName, RequestId};
 use crate::rejection::Rejection;
 use crate::storage::{StorageError, StorageErrorKind};
+use crate::stream::Revision;
+use crate::version::Version;
 
 /// Why a verb did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,24 @@ pub enum Error {
         request_id: RequestId,
         /// What went wrong.
         source: StorageError,
+    },
+    /// A version is registered in another registry, but the one that it comes from has not noted that. Ask
+    /// again: what is done is not done again, and what is missing is finished.
+    #[error(
+        "{version} is registered in {there} at revision {revision}, but {here} could not take note of it; \
+         ask again to finish: {source}"
+    )]
+    NotNoted {
+        /// The version.
+        version: Version,
+        /// The registry that it comes from.
+        here: EnvironmentName,
+        /// The registry that has it now.
+        there: EnvironmentName,
+        /// The commit there.
+        revision: Revision,
+        /// Why not.
+        source: Box<Error>,
     },
     /// Too many others wrote to the same stream at once. Nothing was written.
     #[error("gave up after {attempts} attempts, each of which another writer overtook; nothing was written")]

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::gate::GateResult;
 use crate::lineage::Link;
 use crate::monitor::{Breach, Summary};
-use crate::name::{Actor, AliasName, Key, RequestId, Text};
+use crate::name::{Actor, AliasName, EnvironmentName, Key, ModelName, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
@@ -227,6 +227,8 @@ pub enum Event {
     },
     /// The files of a version became known, which was adopted without them.
     FilesFound(Box<FilesFound>),
+    /// A version was registered in another registry, with this one as its origin.
+    Copied(Copied),
     /// Others changed the model past the registry, in a system that it shares its models with; the change
     /// was seen there and taken into the record.
     Adopted(Box<Adopted>),
@@ -243,6 +245,59 @@ pub struct VersionRegistered {
     pub content: Content,
     /// How the version number was found to be right.
     pub numbering: Numbering,
+    /// The registries that it came through, if it comes from another one: the one it was copied from
+    /// first, the one that that had it from next, and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
+}
+
+/// Where a version was before, and what was found there: the evidence that comes with it from another
+/// registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What that registry is called.
+    pub environment: EnvironmentName,
+    /// The model there.
+    pub model: ModelName,
+    /// The version there.
+    pub version: Version,
+    /// The commit there that registered it.
+    pub revision: Revision,
+    /// The digest of that commit, by which the log there can be held to what is said here.
+    pub commit: Digest,
+    /// Who registered it there.
+    pub registered_by: Actor,
+    /// The moves there that people approved, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<ApprovedMove>,
+}
+
+/// A move to another stage that people approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovedMove {
+    /// The commit that moved it.
+    pub revision: Revision,
+    /// When.
+    pub at: Timestamp,
+    /// Where it was.
+    pub from: Stage,
+    /// Where it went.
+    pub to: Stage,
+    /// Those who approved it.
+    pub approvals: Vec<Decision>,
+}
+
+/// See [`Event::Copied`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// The version.
+    pub version: Version,
+    /// What the other registry is called.
+    pub to: EnvironmentName,
+    /// The commit there that registered it.
+    pub revision: Revision,
+    /// The digest of that commit.
+    pub commit: Digest,
 }
 
 /// The evidence for a version number.
@@ -528,6 +583,7 @@ impl Event {
             Event::HealthReported { .. } => "health_reported",
             Event::PolicyChanged { .. } => "policy_changed",
             Event::FilesFound(_) => "files_found",
+            Event::Copied(_) => "copied",
             Event::Adopted(_) => "adopted",
         }
     }

@@ -16,8 +16,9 @@ use crate::compare::{CompareOptions, Subject, VersionComparison, compare};
 use crate::compat::Finding;
 use crate::content::{Artifact, Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Hasher;
+use crate::environments::{self, Arrival, PromoteToOptions};
 use crate::error::Error;
-use crate::event::{Event, RollbackSafety, RolledBack};
+use crate::event::{Event, Origin, RollbackSafety, RolledBack};
 use crate::garbage::{Garbage, GarbageOptions, collect};
 use crate::gate::GateResult;
 use crate::invalid::Invalid;
@@ -309,41 +310,24 @@ pub trait RegistryExt: Registry {
                 }
                 content.artifacts = Manifest::new(artifacts)?;
             }
-            let offered = content.clone();
-            let explicit = match &version {
-                VersionChoice::Explicit { version, .. } => Some(version.clone()),
-                VersionChoice::Bump { .. } | VersionChoice::Auto => None,
-            };
-            let command = Command::Register { version, content: Box::new(content), stage };
-            let receipt = self.execute(request(model, by, command)).await?;
-            let registered = receipt.events().iter().find_map(|event| match event {
-                Event::VersionRegistered(registered) => Some((**registered).clone()),
-                _ => None,
-            });
-            let (found, existed) = match &registered {
-                Some(registered) => (rehearsed_or_kept(&receipt, by, registered), false),
-                None => {
-                    let digest = offered.digest();
-                    let same =
-                        |version: &&Arc<VersionState>| version.digest == digest && version.deleted.is_none();
-                    let found = match &explicit {
-                        Some(version) => receipt.state.version(version),
-                        None => receipt.state.versions().rev().find(same),
-                    };
-                    (found.cloned(), true)
-                }
-            };
-            let Some(version) = found else {
-                // A repeated request whose version is gone from the state cannot be: versions stay.
-                return Err(Rejection::ModelNotFound { model: model.clone() }.into());
-            };
-            let mut not_applied = if existed { version.content.differences(&offered) } else { Vec::new() };
-            if existed && stage != Stage::Development && version.stage != stage {
-                not_applied.push("stage");
-            }
-            let existed = existed || matches!(receipt.outcome, Outcome::Repeated(_));
-            Ok(Registered { version, existed, not_applied, receipt })
+            let registration = Registration { version, content, stage };
+            register_content(self, by, model, registration, Vec::new()).await
         }
+    }
+
+    /// Takes a version to another registry: number, content, bytes, and the evidence of where it comes from and who
+    /// approved it here. See [`environments`].
+    ///
+    /// Repeated, it does nothing that is done, and finishes what is not.
+    fn promote_to(
+        &self,
+        by: &By,
+        model: &ModelName,
+        version: &Version,
+        target: &(impl Registry + ?Sized),
+        options: &PromoteToOptions,
+    ) -> impl Future<Output = Result<Arrival, Error>> + Send {
+        environments::promote_to(self, by, model, version, target, options)
     }
 
     /// Moves a version to a stage, or asks for approval where it is demanded.
@@ -951,6 +935,50 @@ async fn rehearse_upload(upload: &Upload<'_>) -> Result<Artifact, Error> {
 
 fn request(model: &ModelName, by: &By, command: Command) -> Request {
     Request { stream: Stream::Model(model.clone()), by: by.clone(), command }
+}
+
+/// Registers a version whose bytes are in the store, and says what became of it.
+pub(crate) async fn register_content<R: Registry + ?Sized>(
+    registry: &R,
+    by: &By,
+    model: &ModelName,
+    registration: Registration,
+    origins: Vec<Origin>,
+) -> Result<Registered, Error> {
+    let Registration { version, content, stage } = registration;
+    let offered = content.clone();
+    let explicit = match &version {
+        VersionChoice::Explicit { version, .. } => Some(version.clone()),
+        VersionChoice::Bump { .. } | VersionChoice::Auto => None,
+    };
+    let command = Command::Register { version, content: Box::new(content), stage, origins };
+    let receipt = registry.execute(request(model, by, command)).await?;
+    let registered = receipt.events().iter().find_map(|event| match event {
+        Event::VersionRegistered(registered) => Some((**registered).clone()),
+        _ => None,
+    });
+    let (found, existed) = match &registered {
+        Some(registered) => (rehearsed_or_kept(&receipt, by, registered), false),
+        None => {
+            let digest = offered.digest();
+            let same = |version: &&Arc<VersionState>| version.digest == digest && version.deleted.is_none();
+            let found = match &explicit {
+                Some(version) => receipt.state.version(version),
+                None => receipt.state.versions().rev().find(same),
+            };
+            (found.cloned(), true)
+        }
+    };
+    let Some(version) = found else {
+        // A repeated request whose version is gone from the state cannot be: versions stay.
+        return Err(Rejection::ModelNotFound { model: model.clone() }.into());
+    };
+    let mut not_applied = if existed { version.content.differences(&offered) } else { Vec::new() };
+    if existed && stage != Stage::Development && version.stage != stage {
+        not_applied.push("stage");
+    }
+    let existed = existed || matches!(receipt.outcome, Outcome::Repeated(_));
+    Ok(Registered { version, existed, not_applied, receipt })
 }
 
 /// The version that a selector names, in a state with so much of it.

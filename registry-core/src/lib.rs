@@ -38,6 +38,7 @@
 //! and no files, and reads the system's clock and random numbers in one place each ([`SystemClock`],
 //! [`SystemIds`]), which tests replace.
 
+pub mod archive;
 mod checkpoint;
 pub mod codec;
 mod command;
@@ -47,6 +48,7 @@ pub mod content;
 pub mod decide;
 mod digest;
 mod engine;
+pub mod environments;
 mod error;
 pub mod event;
 mod evidence;
@@ -89,6 +91,7 @@ pub use content::{
 };
 pub use digest::{Digest, Hasher};
 pub use engine::{Engine, RECORD_BYTES_MAX};
+pub use environments::{Arrival, PromoteToOptions};
 pub use error::Error;
 pub use event::{Commit, Event};
 pub use ext::{
@@ -100,7 +103,9 @@ pub use garbage::{Garbage, GarbageOptions};
 pub use gate::{Gate, GateResult};
 pub use invalid::{Invalid, nearest};
 pub use memory::{MemoryArtifacts, MemoryLog, in_memory};
-pub use name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId, Text};
+pub use name::{
+    Actor, AliasName, ArtifactPath, EnvironmentName, Key, ModelName, ModelVersion, RequestId, Text,
+};
 pub use open::{Connector, Connectors, Location};
 pub use policy::{ApprovalRule, Policy, PolicyChange, StageRule};
 pub use registry::{Need, Outcome, Receipt, Recorded, Registry};

@@ -36,7 +36,7 @@ use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
 use crate::rejection::Rejection;
 use crate::stage::Stage;
 use crate::state::{ModelState, VersionState};
-use crate::storage::{ArtifactStore, StorageError};
+use crate::storage::{ArtifactStore, CommitLog, StorageError};
 use crate::stream::{Revision, Stream, StreamKind, Term};
 use crate::time::{Clock, Timestamp};
 use crate::version::Version;
@@ -534,6 +534,10 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Registry for Mirrored<R
 
     fn artifacts(&self) -> &dyn ArtifactStore {
         self.registry.artifacts()
+    }
+
+    fn commits(&self) -> &dyn CommitLog {
+        self.registry.commits()
     }
 
     fn clock(&self) -> &dyn Clock {

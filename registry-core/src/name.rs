@@ -108,6 +108,12 @@ text_type!(
 );
 
 text_type!(
+    /// The name that people give to one of several registries, such as `dev` or `staging`: 1 to 64
+    /// characters of `A-Z a-z 0-9 . _ -`. Case matters.
+    EnvironmentName, "environment name", check_environment
+);
+
+text_type!(
     /// The key of a tag or the name of a metric: 1 to 250 characters of letters, digits, spaces
     /// and `_ - . : /`; a `/` may not start, end or repeat, and no part may be `.` or `..`.
     Key, "key", check_key
@@ -178,6 +184,14 @@ fn check_alias(text: &str) -> Result<(), String> {
         return Err("reads as a version; choose a name such as `champion`".into());
     }
     Ok(())
+}
+
+fn check_environment(text: &str) -> Result<(), String> {
+    check_text(text, 64)?;
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
+        Some(found) => Err(format!("contains `{found}`; allowed are `A-Z a-z 0-9 . _ -`")),
+        None => Ok(()),
+    }
 }
 
 fn check_key(text: &str) -> Result<(), String> {

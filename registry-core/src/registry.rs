@@ -15,7 +15,7 @@ use crate::mirror::Adoption;
 use crate::name::{ModelName, RequestId};
 use crate::selector::Selector;
 use crate::state::ModelState;
-use crate::storage::ArtifactStore;
+use crate::storage::{ArtifactStore, CommitLog};
 use crate::stream::{Revision, Stream, StreamKind, Term};
 use crate::time::Clock;
 
@@ -44,6 +44,10 @@ pub trait Registry: Send + Sync {
 
     /// Where the bytes are.
     fn artifacts(&self) -> &dyn ArtifactStore;
+
+    /// Where the commits are, below the rules: for what moves logs as they are, such as
+    /// [`archive`](crate::archive). Whoever appends here vouches for the record.
+    fn commits(&self) -> &dyn CommitLog;
 
     /// The clock that commits are dated by.
     fn clock(&self) -> &dyn Clock;
@@ -81,6 +85,10 @@ impl<R: Registry + ?Sized> Registry for Arc<R> {
 
     fn artifacts(&self) -> &dyn ArtifactStore {
         (**self).artifacts()
+    }
+
+    fn commits(&self) -> &dyn CommitLog {
+        (**self).commits()
     }
 
     fn clock(&self) -> &dyn Clock {

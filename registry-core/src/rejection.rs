@@ -8,7 +8,7 @@ use crate::invalid::Invalid;
 use crate::monitor::RollbackLimit;
 use crate::name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId};
 use crate::stage::Stage;
-use crate::stream::Revision;
+use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
 use crate::trial::{Share, TrialStage};
 use crate::version::{Bump, Version};
@@ -126,6 +126,17 @@ pub enum Rejection {
         found_at: Option<Revision>,
         /// What it is at now.
         actual: Option<Revision>,
+    },
+    /// The log in an archive and the one in the registry are not the same history.
+    #[error(
+        "`{stream}` has another history here: revision {revision} is not the one in the archive; \
+         import into another registry"
+    )]
+    OtherHistory {
+        /// The log.
+        stream: Stream,
+        /// The first commit that differs.
+        revision: Revision,
     },
     /// The request id was used for another request.
     #[error("request id `{id}` was used for another request at revision {revision}; use a new id")]
@@ -451,6 +462,7 @@ impl Rejection {
             | R::BuildMetadataOnly { .. }
             | R::RevisionMismatch { .. }
             | R::StaleAdoption { .. }
+            | R::OtherHistory { .. }
             | R::RequestIdReused { .. }
             | R::LineageCircle { .. }
             | R::WrongStage { .. }

@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Content, Tags};
 use crate::digest::Digest;
 use crate::event::{
-    Adopted, Commit, Decision, Event, Numbering, PromotionRequested, RollbackSafety, StageCause, StageChanged,
+    Adopted, Commit, Copied, Decision, Event, Numbering, Origin, PromotionRequested, RollbackSafety,
+    StageCause, StageChanged,
 };
-use crate::name::{Actor, AliasName, RequestId, Text};
+use crate::name::{Actor, AliasName, EnvironmentName, RequestId, Text};
 use crate::policy::Policy;
 use crate::stage::Stage;
 use crate::stream::Revision;
@@ -84,6 +85,12 @@ pub struct VersionState {
     /// Set while it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Stamp>,
+    /// The registries that it came through, the one it was copied from first.
+    #[serde(default, skip_serializing_if = "<[Origin]>::is_empty")]
+    pub origins: Arc<[Origin]>,
+    /// The registries that it was copied to, by their names, as of the last copy to each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<EnvironmentName, Copied>,
 }
 
 impl VersionState {
@@ -263,6 +270,8 @@ impl ModelState {
                     deprecated: None,
                     quarantined: None,
                     deleted: None,
+                    origins: registered.origins.as_slice().into(),
+                    copies: BTreeMap::new(),
                 };
                 self.versions.insert_mut(registered.version.clone(), Arc::new(state));
             }
@@ -380,6 +389,11 @@ impl ModelState {
                 self.change_version(&found.version, stamp, |state| {
                     state.digest = found.digest;
                     Arc::make_mut(&mut state.content).artifacts = found.artifacts.clone();
+                });
+            }
+            Event::Copied(copied) => {
+                self.change_version(&copied.version, stamp, |state| {
+                    state.copies.insert(copied.to.clone(), copied.clone());
                 });
             }
             Event::Adopted(adopted) => self.apply_adopted(adopted, stamp),

@@ -155,6 +155,57 @@ pub trait CommitLog: Send + Sync + 'static {
     }
 }
 
+#[async_trait]
+impl<L: CommitLog + ?Sized> CommitLog for std::sync::Arc<L> {
+    async fn append(&self, record: &Record) -> Result<Append, StorageError> {
+        (**self).append(record).await
+    }
+
+    async fn read(
+        &self,
+        stream: &Stream,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
+        (**self).read(stream, from, limit).await
+    }
+
+    async fn streams(
+        &self,
+        kind: StreamKind,
+        term: Option<&Term>,
+        after: Option<&Stream>,
+        limit: usize,
+    ) -> Result<Vec<Stream>, StorageError> {
+        (**self).streams(kind, term, after, limit).await
+    }
+
+    async fn save_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+        body: Bytes,
+    ) -> Result<(), StorageError> {
+        (**self).save_checkpoint(stream, kind, body).await
+    }
+
+    async fn load_checkpoint(
+        &self,
+        stream: &Stream,
+        kind: CheckpointKind,
+    ) -> Result<Option<Bytes>, StorageError> {
+        (**self).load_checkpoint(stream, kind).await
+    }
+
+    fn brief_every(&self) -> u64 {
+        (**self).brief_every()
+    }
+
+    fn whole_every(&self) -> Option<u64> {
+        (**self).whole_every()
+    }
+}
+
 /// Bytes on their way. Pieces are of any size; after an error nothing follows.
 pub type ByteStream = Pin<Box<dyn FuturesStream<Item = Result<Bytes, StorageError>> + Send>>;
 

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use registry_core::codec::{DecodeError, decode, encode};
 use registry_core::compare::{Method, Significance};
 use registry_core::event::{
-    AbortCause, Adopted, Amended, BrokenRule, ClosedCause, Decision, FORMAT, FilesFound, Numbering,
-    PromotionRequested, RollbackSafety, RolledBack, StageCause, StageChanged, TrialStarted,
-    VersionRegistered,
+    AbortCause, Adopted, Amended, ApprovedMove, BrokenRule, ClosedCause, Copied, Decision, FORMAT,
+    FilesFound, Numbering, Origin, PromotionRequested, RollbackSafety, RolledBack, StageCause, StageChanged,
+    TrialStarted, VersionRegistered,
 };
 use registry_core::gate::{Check, Gate, GateResult};
 use registry_core::lineage::{Derivation, InputKind, Link};
@@ -209,6 +209,27 @@ fn decision(actor: &str) -> Decision {
     }
 }
 
+/// From `staging`, where it was approved, which had it from `dev`.
+fn origins() -> Vec<Origin> {
+    let origin = |environment: &str, approved| Origin {
+        environment: environment.parse().unwrap(),
+        model: "fraud detection".parse().unwrap(),
+        version: v("v3.1.0"),
+        revision: revision(4),
+        commit: Digest::of(environment.as_bytes()),
+        registered_by: "alice@example.com".parse().unwrap(),
+        approved,
+    };
+    let approved = ApprovedMove {
+        revision: revision(9),
+        at: "2024-01-15T10:30:00Z".parse().unwrap(),
+        from: Stage::Staging,
+        to: Stage::Production,
+        approvals: vec![decision("bob")],
+    };
+    vec![origin("staging", vec![approved]), origin("dev", Vec::new())]
+}
+
 fn findings() -> Vec<compat::Finding> {
     let with = |framework| compat::Interface { framework: Some(framework), ..compat::Interface::default() };
     compat::compare_interfaces(&with("xgboost==1.6"), &with("xgboost==1.7")).findings
@@ -324,7 +345,15 @@ fn records() -> BTreeMap<&'static str, Commit> {
             digest,
             content,
             numbering,
+            origins: Vec::new(),
         }))
+    };
+    let from_elsewhere = || {
+        let content = Content::default();
+        let digest = content.digest();
+        let (numbering, origins) = (Numbering::default(), origins());
+        let registered = VersionRegistered { version: version(), digest, content, numbering, origins };
+        Event::VersionRegistered(Box::new(registered))
     };
     let numbering = Numbering {
         baseline: Some(v("v3.0.0")),
@@ -357,6 +386,16 @@ fn records() -> BTreeMap<&'static str, Commit> {
         (
             "version_registered.links",
             registered(Content { links: links(), ..Content::default() }, Numbering::default()),
+        ),
+        ("version_registered.origins", from_elsewhere()),
+        (
+            "copied",
+            Event::Copied(Copied {
+                version: version(),
+                to: "staging".parse().unwrap(),
+                revision: revision(7),
+                commit: Digest::of(b"the commit there"),
+            }),
         ),
         (
             "stage_changed.promotion",

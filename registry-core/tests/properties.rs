@@ -17,7 +17,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 use registry_core::compare::Significance;
-use registry_core::event::{StageCause, TrialStarted};
+use registry_core::event::{Copied, StageCause, TrialStarted};
 use registry_core::trial::{
     Arms, Counts, Goal, Margin, Measure, MeasureKind, PlannedEnd, Share, TrialStage, Verdict,
 };
@@ -212,7 +212,7 @@ fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl St
     let register =
         (choice, 0..WEIGHTS.len(), prop::bool::weighted(0.3)).prop_map(|(version, kind, staged)| {
             let stage = if staged { Stage::Staging } else { Stage::Development };
-            Command::Register { version, content: Box::new(content(kind)), stage }
+            Command::Register { version, content: Box::new(content(kind)), stage, origins: Vec::new() }
         });
     let promote = (
         version(),
@@ -257,6 +257,16 @@ fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl St
             links: Vec::new(),
         }),
     ];
+    let copied =
+        (version(), select(vec!["staging", "live"]), 1..3_u64).prop_map(|(version, to, revision)| {
+            let revision = Revision::new(revision).unwrap();
+            Command::NoteCopy(Copied {
+                version,
+                to: to.parse().unwrap(),
+                revision,
+                commit: Digest::of(b"there"),
+            })
+        });
     prop_oneof![
         5 => register,
         9 => promote,
@@ -267,6 +277,7 @@ fn command(version: impl Strategy<Value = Version> + Clone + 'static) -> impl St
         7 => say,
         2 => policy_change().prop_map(|change| Command::ChangePolicy { change }),
         2 => trial_command(move || version().boxed()),
+        1 => copied,
     ]
 }
 
@@ -387,6 +398,7 @@ fn life() -> impl Strategy<Value = Vec<Act>> {
                 },
                 content: Box::new(content(kind)),
                 stage: Stage::Staging,
+                origins: Vec::new(),
             };
             let promote = promote(&v(version), Stage::Production, false);
             [Some(asked("alice", register)), live.then(|| asked("alice", promote))].into_iter().flatten()
@@ -901,6 +913,7 @@ proptest! {
                         version: Version::new(0, 1, patch).into(),
                         content: Box::new(content(3)),
                         stage: Stage::Staging,
+                        origins: Vec::new(),
                     },
                 })
                 .await;

@@ -190,6 +190,10 @@ impl<R: Registry> Registry for Slow<R> {
         self.inner.artifacts()
     }
 
+    fn commits(&self) -> &dyn CommitLog {
+        self.inner.commits()
+    }
+
     fn clock(&self) -> &dyn Clock {
         self.inner.clock()
     }

@@ -281,6 +281,12 @@ fn show_version(
     if let Some(safety) = &found.rollback_safety {
         card.field("going back", safety_line(safety, paint));
     }
+    for origin in found.origins.iter() {
+        card.field("came from", words::origin(origin));
+    }
+    for copied in found.copies.values() {
+        card.field("copied to", format!("{}, revision {} there", copied.to, copied.revision));
+    }
     card.field("owner", metadata.owner.as_ref().map(ToString::to_string).unwrap_or_default());
     card.field("algorithm", text(&metadata.algorithm));
     card.field("framework", text(&metadata.framework));

@@ -3,9 +3,11 @@
 
 pub(crate) mod annotate;
 pub(crate) mod approval;
+pub(crate) mod archive;
 pub(crate) mod compare;
 pub(crate) mod docs;
 pub(crate) mod drift;
+pub(crate) mod environments;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod lineage;
@@ -37,6 +39,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Where the registry is, if it was given.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.registry.as_deref()
+    }
+
     pub(crate) async fn open(&self, purpose: Purpose) -> Result<Arc<dyn Registry>, Failure> {
         place::open(self.registry.as_deref(), purpose).await
     }
@@ -62,6 +69,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Impact(impact) => impact.run(&mut session).await,
         Command::Docs(docs) => docs.run(&mut session).await,
         Command::Promote(promote) => promote.run(&mut session).await,
+        Command::PromoteTo(promote_to) => promote_to.run(&mut session).await,
         Command::Approve(approve) => approve.run(&mut session).await,
         Command::Reject(reject) => reject.run(&mut session).await,
         Command::Withdraw(withdraw) => withdraw.run(&mut session).await,
@@ -85,6 +93,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trial(trial) => trial.run(&mut session).await,
         Command::Traffic(traffic) => traffic.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
+        Command::Export(export) => export.run(&mut session).await,
+        Command::Import(import) => import.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
         Command::Drift(drift) => drift.run(&mut session).await,
         Command::Reconcile(reconcile) => reconcile.run(&mut session).await,

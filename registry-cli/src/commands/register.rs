@@ -21,8 +21,8 @@ use serde::Serialize;
 use crate::card::{Card, Described};
 use crate::cli::Writing;
 use crate::commands::{Session, tell_people, tell_program, warn};
-use crate::failure::{Failure, Kind};
-use crate::place::Purpose;
+use crate::failure::Failure;
+use crate::place::{self, Purpose};
 use crate::progress;
 
 /// `registry register fraud-detection model.pkl --card card.toml --version v3.1.0`
@@ -151,7 +151,7 @@ impl Wish {
         let mut content = card.content;
         let files = scan(&paths)?;
         if by.dry_run {
-            let registry = session.open_to_rehearse().await?;
+            let registry = place::open_to_rehearse(session.place()).await?;
             content.artifacts = hashed(&files).await?;
             let (state, events) = rehearse(registry.as_ref(), &by, &model, &choice, &content, stage).await?;
             return tell_rehearsal(session, registry.as_ref(), &by, &model, &choice, content, state, events)
@@ -187,18 +187,6 @@ impl Wish {
             ));
         }
         Ok(())
-    }
-}
-
-impl Session {
-    /// Opens the registry to find out what would happen; where there is none, an empty one.
-    async fn open_to_rehearse(&self) -> Result<Arc<dyn Registry>, Failure> {
-        match self.open(Purpose::Read).await {
-            Err(failure) if failure.told().is_some_and(|(kind, _)| kind == Kind::NotFound) => {
-                Ok(Arc::new(registry_core::in_memory()))
-            }
-            opened => opened,
-        }
     }
 }
 
@@ -319,7 +307,7 @@ async fn preflight(
     stage: Stage,
     files: &[ScannedFile],
 ) -> Result<(), Failure> {
-    let registry = session.open_to_rehearse().await?;
+    let registry = place::open_to_rehearse(session.place()).await?;
     let state = registry.state(&Stream::Model(model.clone()), &Need::Whole).await?;
     if by.request_id.as_ref().is_some_and(|id| state.fulfilled(id).is_some()) {
         return Ok(()); // Done before; the engine knows what to answer.
@@ -351,7 +339,12 @@ async fn rehearse(
     content: &Content,
     stage: Stage,
 ) -> Result<(Arc<ModelState>, Vec<Event>), Failure> {
-    let command = Command::Register { version: choice.clone(), content: Box::new(content.clone()), stage };
+    let command = Command::Register {
+        version: choice.clone(),
+        content: Box::new(content.clone()),
+        stage,
+        origins: Vec::new(),
+    };
     let request = Request { stream: Stream::from(model), by: by.rehearsing(), command };
     let receipt = registry.execute(request).await?;
     let events = receipt.events().to_vec();
@@ -402,7 +395,7 @@ impl Explain {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let card = self.described.read(&self.model)?;
         let content = card.content;
-        let registry = session.open_to_rehearse().await?;
+        let registry = place::open_to_rehearse(session.place()).await?;
         // Nobody asks for anything here, so nobody need say who they are.
         let by = By::new("explain".parse()?);
         let auto =

@@ -18,6 +18,7 @@ fn subject(version: &str, content: Content) -> Subject {
         digest: content.digest(),
         content,
         numbering: Numbering::default(),
+        origins: Vec::new(),
     };
     let events = [Event::VersionRegistered(Box::new(registered))];
     let state = ModelState::new().overlaid(&events, Timestamp::EPOCH, &"ana".parse().unwrap());

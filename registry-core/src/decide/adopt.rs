@@ -62,6 +62,7 @@ impl Rules<'_> {
                     digest: content.digest(),
                     content: (**content).clone(),
                     numbering: Numbering::default(),
+                    origins: Vec::new(),
                 }))])
             }
             ForeignChange::FilesFound { version, artifacts } => {

@@ -10,6 +10,7 @@ mod adopt;
 mod ancestry;
 mod annotate;
 mod approval;
+mod environments;
 mod gates;
 mod health;
 mod promotion;
@@ -21,6 +22,8 @@ mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub(crate) use promotion::check_usable;
 
 use crate::command::Command;
 use crate::event::Event;
@@ -97,7 +100,9 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         rules.require_model(model)?;
     }
     let events = match command {
-        Command::Register { version, content, stage } => rules.register(version, content, *stage)?,
+        Command::Register { version, content, stage, origins } => {
+            rules.register(version, content, *stage, origins)?
+        }
         Command::Promote { version, from, to, require_approval, emergency } => {
             rules.promote(version, *from, *to, *require_approval, *emergency)?
         }
@@ -131,6 +136,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::ObserveTrial { treatment, observed } => rules.observe_trial(treatment, observed)?,
         Command::ConcludeTrial { treatment } => rules.conclude_trial(treatment)?,
         Command::AbortTrial { treatment } => rules.abort_trial(treatment)?,
+        Command::NoteCopy(copied) => rules.note_copy(copied)?,
         // What happened elsewhere has happened, whatever the rules say.
         Command::ReportHealth { .. } => return Err(Rejection::WrongStream.into()),
         Command::Adopt(adoption) => return Ok(adopt::adopt(state, adoption, context)?),

@@ -9,10 +9,26 @@ use crate::policy::ApprovalRule;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
 use crate::state::VersionState;
+use crate::time::Timestamp;
 use crate::version::Version;
 
 use super::Rules;
 use super::registration::going_back;
+
+/// What bars a version from being used in earnest, here and in other registries.
+pub(crate) fn check_usable(state: &VersionState, now: Timestamp) -> Result<(), Rejection> {
+    let version = state.version.clone();
+    if state.deleted.is_some() {
+        return Err(Rejection::IsDeleted { version });
+    }
+    if let Some(since) = &state.quarantined {
+        return Err(Rejection::IsQuarantined { version, since: since.at });
+    }
+    match state.deprecated.as_ref().and_then(|deprecation| deprecation.end_of_life) {
+        Some(end_of_life) if end_of_life < now => Err(Rejection::PastEndOfLife { version, end_of_life }),
+        _ => Ok(()),
+    }
+}
 
 impl Rules<'_> {
     pub(super) fn promote(
@@ -135,16 +151,7 @@ impl Rules<'_> {
         if !matches!(to, Stage::Staging | Stage::Production) {
             return Ok(());
         }
-        let version = state.version.clone();
-        if let Some(since) = &state.quarantined {
-            return Err(Rejection::IsQuarantined { version, since: since.at });
-        }
-        match state.deprecated.as_ref().and_then(|deprecation| deprecation.end_of_life) {
-            Some(end_of_life) if end_of_life < self.context.now => {
-                Err(Rejection::PastEndOfLife { version, end_of_life })
-            }
-            _ => Ok(()),
-        }
+        check_usable(state, self.context.now)
     }
 
     /// The events of a move, with all that follows from it.

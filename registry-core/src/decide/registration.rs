@@ -5,7 +5,7 @@ use crate::command::VersionChoice;
 use crate::compat::{self, ExplicitCheck, Finding};
 use crate::content::{Content, check_tag_value};
 use crate::digest::Digest;
-use crate::event::{Event, Numbering, StageCause, VersionRegistered};
+use crate::event::{Event, Numbering, Origin, StageCause, VersionRegistered};
 use crate::invalid::Invalid;
 use crate::name::Text;
 use crate::rejection::Rejection;
@@ -15,6 +15,7 @@ use crate::version::{Bump, Version};
 
 use super::Rules;
 use super::annotate::{TAGS_MAX, check_json, check_links, check_signature};
+use super::environments::check_origins;
 use super::gates::Candidate;
 
 /// What clients that have adapted to `from` meet when `to` takes its place, and whether they survive
@@ -97,8 +98,10 @@ impl<'a> Rules<'a> {
         choice: &VersionChoice,
         content: &Content,
         stage: Stage,
+        origins: &[Origin],
     ) -> Result<Vec<Event>, Rejection> {
         check(content)?;
+        check_origins(origins)?;
         let digest = content.digest();
         let (version, numbering) = match choice {
             VersionChoice::Explicit { version, allow_smaller } => {
@@ -121,8 +124,13 @@ impl<'a> Rules<'a> {
                 }
             }
         };
-        let registered =
-            VersionRegistered { version: version.clone(), digest, content: content.clone(), numbering };
+        let registered = VersionRegistered {
+            version: version.clone(),
+            digest,
+            content: content.clone(),
+            numbering,
+            origins: origins.to_vec(),
+        };
         let mut events = vec![Event::VersionRegistered(Box::new(registered))];
         if stage != Stage::Development {
             self.check_transition(&version, Stage::Development, stage)?;

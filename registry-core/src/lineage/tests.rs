@@ -376,6 +376,7 @@ async fn circles_that_are_on_record_all_the_same_end() {
             digest: Content::default().digest(),
             content: derived(parent),
             numbering: Default::default(),
+            origins: Vec::new(),
         };
         let event = crate::event::Event::VersionRegistered(Box::new(registered));
         state = state.overlaid(&[event], crate::time::Timestamp::EPOCH, &"ana".parse().unwrap());

@@ -13,6 +13,7 @@
 mod ancestry;
 mod annotate;
 mod approval;
+mod environments;
 mod gates;
 mod promotion;
 mod registration;
@@ -355,7 +356,7 @@ pub(super) fn registration(version: impl Into<VersionChoice>, content: Content) 
 }
 
 pub(super) fn registration_in(version: impl Into<VersionChoice>, content: Content, stage: Stage) -> Command {
-    Command::Register { version: version.into(), content: Box::new(content), stage }
+    Command::Register { version: version.into(), content: Box::new(content), stage, origins: Vec::new() }
 }
 
 pub(super) fn promote(version: &str, to: Stage) -> Command {
