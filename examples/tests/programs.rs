@@ -34,6 +34,27 @@ fn accuracy_after(text: &str, start: &str) -> f64 {
 }
 
 #[test]
+fn what_a_model_was_made_of_is_told_and_what_becomes_of_it() {
+    assert_in_order(
+        &output(env!("CARGO_BIN_EXE_lineage"), &[]),
+        &[
+            "Comparison: v0.1.0 vs v0.1.1",
+            "Recommendation: ⚠️ v0.1.1 is better in some and worse in other respects",
+            "└─> model:tumour-diagnosis-v0.1.1",
+            "└─> deployment:production",
+            "Derived from tumour-diagnosis@v0.1.0:",
+            "tumour-pocket@v0.1.0 (quantised)",
+            "feature:mean_radius has an influence on 3 versions of 2 models; 1 is in production.",
+            "The rule: roll back if p95 of latency is above 200 over 5m.",
+            "The rule `slow` is broken: p95 of `latency` is 620",
+            "rolled back to v0.1.0.",
+            "In production now: v0.1.0",
+            "by monitor:slow",
+        ],
+    );
+}
+
+#[test]
 fn the_life_of_a_model_is_told_from_training_to_audit() {
     let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
     assert_in_order(

@@ -6,6 +6,7 @@
 //! a few reads however long the log is.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,17 @@ pub enum Action {
     AlreadyGone,
     /// It should have been taken out, and could not be, for this reason.
     Refused(String),
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Alerted => f.write_str("nothing but telling was done"),
+            Action::RolledBack { to } => write!(f, "rolled back to {to}"),
+            Action::AlreadyGone => f.write_str("it was taken out already"),
+            Action::Refused(problem) => write!(f, "it could not be rolled back: {problem}"),
+        }
+    }
 }
 
 /// Watches what a model does in production.
