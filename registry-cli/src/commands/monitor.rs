@@ -12,13 +12,13 @@ use registry_core::monitor::{
     Summary,
 };
 use registry_core::{
-    Direction, Finite, Invalid, Key, ModelName, Registry as _, RegistryExt as _, Scope, Selector, Text,
-    Timestamp,
+    Direction, Finite, Invalid, Key, ModelName, Registry as _, RegistryExt as _, Selector, Text, Timestamp,
 };
 use serde::Serialize;
 
 use crate::card::units;
 use crate::cli::Writing;
+use crate::commands::policy::{purpose, scope};
 use crate::commands::{Session, tell};
 use crate::failure::Failure;
 use crate::input::{direction, parsed_file, percent, text_file};
@@ -46,10 +46,6 @@ impl RulesCommand {
             RulesCommand::Remove(remove) => remove.run(session).await,
         }
     }
-}
-
-fn scope(model: Option<&ModelName>) -> Scope {
-    model.map_or(Scope::Registry, |model| Scope::Model(model.clone()))
 }
 
 /// `registry rules show`, `registry rules show fraud-detection`
@@ -200,8 +196,7 @@ impl Set {
         let by = self.writing.by()?;
         let rule = self.rule()?;
         rule.check()?;
-        let purpose = crate::commands::policy::purpose(self.model.as_ref(), by.dry_run);
-        let registry = session.open(purpose).await?;
+        let registry = session.open(purpose(self.model.as_ref(), by.dry_run)).await?;
         let of = scope(self.model.as_ref());
         let receipt = registry.set_monitor_rule(&by, &of, self.name, Some(rule)).await?;
         tell(session, registry.as_ref(), self.model.as_ref(), &receipt).await

@@ -48,7 +48,7 @@ impl PolicyCommand {
     }
 }
 
-fn scope(model: Option<&ModelName>) -> Scope {
+pub(crate) fn scope(model: Option<&ModelName>) -> Scope {
     model.map_or(Scope::Registry, |model| Scope::Model(model.clone()))
 }
 
