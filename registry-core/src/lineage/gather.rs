@@ -18,7 +18,7 @@ use crate::terms;
 use crate::time::Timestamp;
 
 use super::graph::Graph;
-use super::link::{Link, parents};
+use super::link::{inputs, parents, steps};
 use super::node::{NodeKind, NodeName};
 use super::{Impact, Lineage, VERSIONS_MAX};
 
@@ -200,32 +200,15 @@ fn terms_of(name: &NodeName) -> Vec<Term> {
 /// Whether the record of a version names a thing.
 fn mentions(version: &VersionState, name: &NodeName) -> bool {
     let content = &version.content;
-    let metadata = &content.metadata;
     let is = |id: &str, of: Option<&str>| {
         name.readings().any(|(wanted, version)| wanted == id && (version.is_none() || version == of))
     };
-    let text = |text: &Option<crate::name::Text>| text.as_ref().is_some_and(|text| is(text.as_str(), None));
-    let in_metadata = match name.kind() {
-        NodeKind::Data => text(&metadata.training_data_version),
-        NodeKind::FeatureEngineering => text(&metadata.feature_engineering_version),
-        NodeKind::Experiment => text(&metadata.experiment),
-        NodeKind::FeatureSet => content
-            .features
-            .as_ref()
-            .is_some_and(|features| features.set().is_some_and(|set| is(set, features.version()))),
-        NodeKind::Feature => content
-            .features
-            .as_ref()
-            .is_some_and(|features| features.features().iter().any(|feature| is(&feature.name, None))),
-        _ => false,
-    };
-    let in_link = |link: &Link| match link {
-        Link::Input { kind, id, version, .. } => {
-            kind.node() == name.kind() && is(id.as_str(), version.as_ref().map(|version| version.as_str()))
-        }
-        _ => false,
-    };
-    in_metadata || content.links.iter().any(in_link)
+    if name.kind() == NodeKind::Feature {
+        let features = content.features.iter().flat_map(|features| features.features());
+        return features.into_iter().any(|feature| is(&feature.name, None));
+    }
+    let mut named = steps(content).chain(inputs(content));
+    named.any(|node| node.kind() == name.kind() && is(node.id(), node.version()))
 }
 
 /// See [`RegistryExt::lineage`](crate::RegistryExt::lineage).

@@ -30,7 +30,7 @@ use crate::stage::Stage;
 use crate::state::VersionState;
 use crate::version::Version;
 
-use super::link::{Link, parents};
+use super::link::{Link, inputs, parents, steps};
 use super::node::{Node, NodeKind, NodeName, Relation};
 
 /// A lineage, of one version or of many. See the [module](super).
@@ -129,8 +129,17 @@ impl Graph {
         if let Some(features) = content.features.as_ref().filter(|features| features.set().is_none()) {
             self.features(features, node);
         }
+        for input in inputs(content) {
+            let (relation, digest) = (relation_of(Some(&input)), input.digest());
+            let input = self.place(None, input, digest).0;
+            self.connect(input, node, relation);
+        }
         for link in &content.links {
-            self.link(link, node);
+            if let Link::Evaluation { id, attributes } = link {
+                let found = Node::new(NodeKind::Evaluation, id.as_str()).with_details(None, attributes);
+                let evaluation = self.place(Some(node), found, None).0;
+                self.connect(node, evaluation, Relation::Evaluation);
+            }
         }
         for (parent, how) in parents(content) {
             let parent = self.version_node(parent.model.as_str(), &parent.version);
@@ -145,31 +154,18 @@ impl Graph {
 
     /// The steps from the data to the experiment, each made of the one before. Gives the last.
     fn chain(&mut self, content: &Content) -> Option<NodeIndex> {
-        let metadata = &content.metadata;
-        let mut last = None;
-        let step = |kind, text: &Option<crate::name::Text>| {
-            text.as_ref().map(|text| (Node::new(kind, text.as_str()), None))
-        };
         let features = content.features.as_ref();
-        let set = features.and_then(|features| Some((features, features.set()?))).map(|(features, set)| {
-            let listed = !features.features().is_empty();
-            let digest = listed.then(|| Digest::of(&serde_json::to_vec(features).unwrap_or_default()));
-            (Node::new(NodeKind::FeatureSet, set).with_version(features.version()), digest)
-        });
-        let steps = [
-            step(NodeKind::Data, &metadata.training_data_version),
-            step(NodeKind::FeatureEngineering, &metadata.feature_engineering_version),
-            set,
-            step(NodeKind::Experiment, &metadata.experiment),
-        ];
-        for (node, digest) in steps.into_iter().flatten() {
+        let mut last = None;
+        for node in steps(content) {
             let is_set = node.kind() == NodeKind::FeatureSet;
+            let listed = features.filter(|features| is_set && !features.features().is_empty());
+            let digest = listed.map(|features| Digest::of(&serde_json::to_vec(features).unwrap_or_default()));
             let (place, is_new) = self.place(last, node, digest);
             if is_new {
                 if let Some(before) = last {
                     self.connect(before, place, Relation::Input);
                 }
-                if let Some(features) = features.filter(|_| is_set) {
+                if let Some(features) = listed {
                     self.features(features, place);
                 }
             }
@@ -182,26 +178,6 @@ impl Graph {
         for feature in features.features() {
             let feature = self.place(None, Node::new(NodeKind::Feature, feature.name.as_str()), None).0;
             self.connect(feature, into, Relation::Input);
-        }
-    }
-
-    fn link(&mut self, link: &Link, version: NodeIndex) {
-        match link {
-            Link::Input { kind, id, version: of, digest, attributes } => {
-                let node = Node::new(kind.node(), id.as_str())
-                    .with_version(of.as_ref().map(|of| of.as_str()))
-                    .with_details(*digest, attributes);
-                let relation = relation_of(Some(&node));
-                let input = self.place(None, node, *digest).0;
-                self.connect(input, version, relation);
-            }
-            Link::Evaluation { id, attributes } => {
-                let node = Node::new(NodeKind::Evaluation, id.as_str()).with_details(None, attributes);
-                let evaluation = self.place(Some(version), node, None).0;
-                self.connect(version, evaluation, Relation::Evaluation);
-            }
-            // Parents are told apart from the rest, each once.
-            Link::DerivedFrom { .. } => {}
         }
     }
 

@@ -12,7 +12,7 @@ use crate::content::Content;
 use crate::digest::Digest;
 use crate::name::{ModelVersion, Text};
 
-use super::node::NodeKind;
+use super::node::{Node, NodeKind};
 
 /// One fact of where a version comes from, or of what was found out about it.
 ///
@@ -133,6 +133,35 @@ impl Derivation {
             Derivation::Merged => "merged",
         }
     }
+}
+
+/// What the metadata and the feature schema say that a version was made with, in the order in which one was made of
+/// the other: data, feature code, feature set, experiment.
+pub(super) fn steps(content: &Content) -> impl Iterator<Item = Node> {
+    let metadata = &content.metadata;
+    let text = |kind, text: &Option<Text>| text.as_ref().map(|text| Node::new(kind, text.as_str()));
+    let set = content.features.as_ref().and_then(|features| {
+        Some(Node::new(NodeKind::FeatureSet, features.set()?).with_version(features.version()))
+    });
+    let steps = [
+        text(NodeKind::Data, &metadata.training_data_version),
+        text(NodeKind::FeatureEngineering, &metadata.feature_engineering_version),
+        set,
+        text(NodeKind::Experiment, &metadata.experiment),
+    ];
+    steps.into_iter().flatten()
+}
+
+/// What a version was made with by its links.
+pub(super) fn inputs(content: &Content) -> impl Iterator<Item = Node> {
+    content.links.iter().filter_map(|link| match link {
+        Link::Input { kind, id, version, digest, attributes } => {
+            let version = version.as_ref().map(|version| version.as_str());
+            let node = Node::new(kind.node(), id.as_str()).with_version(version);
+            Some(node.with_details(*digest, attributes))
+        }
+        _ => None,
+    })
 }
 
 /// The versions that this content says it was made out of, each once, and how.

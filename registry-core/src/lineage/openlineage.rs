@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 
 use super::Lineage;
 use super::graph::deployment;
-use super::link::{Link, parents};
+use super::link::{inputs as linked, parents, steps};
 use super::node::{Node, NodeKind};
 
 /// Who makes the events.
@@ -108,26 +108,10 @@ impl Run {
 /// What a version was made with and made out of, as datasets.
 fn inputs(namespace: &str, version: &VersionState) -> Vec<Value> {
     let content = &version.content;
-    let metadata = &content.metadata;
-    let text =
-        |kind, text: &Option<crate::name::Text>| text.as_ref().map(|text| Node::new(kind, text.as_str()));
-    let set = content.features.as_ref().and_then(|features| {
-        Some(Node::new(NodeKind::FeatureSet, features.set()?).with_version(features.version()))
-    });
-    let named = [
-        text(NodeKind::Data, &metadata.training_data_version),
-        text(NodeKind::FeatureEngineering, &metadata.feature_engineering_version),
-        set,
-    ];
-    let linked = content.links.iter().filter_map(|link| match link {
-        Link::Input { kind, id, version, .. } => {
-            let version = version.as_ref().map(|version| version.as_str());
-            Some(Node::new(kind.node(), id.as_str()).with_version(version))
-        }
-        _ => None,
-    });
+    // The experiment that the metadata name is the job itself.
+    let steps = steps(content).filter(|node| node.kind() != NodeKind::Experiment);
     let mut inputs: Vec<Value> = Vec::new();
-    for node in named.into_iter().flatten().chain(linked) {
+    for node in steps.chain(linked(content)) {
         let dataset = input(namespace, &node);
         if !inputs.contains(&dataset) {
             inputs.push(dataset);
