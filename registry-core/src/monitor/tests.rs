@@ -693,6 +693,26 @@ async fn a_start_finds_its_place_in_a_long_log_by_time() {
 }
 
 #[tokio::test]
+async fn a_rule_with_a_longer_window_that_comes_later_looks_as_far_back_as_it_says() {
+    let fleet = Fleet::new().await;
+    fleet.rule("latency", too_slow()).await;
+    let mut monitor = fleet.monitor();
+    for _ in 0..60 {
+        fleet.minute().await;
+        fleet.report(1, "latency", &[100.0]).await;
+        assert!(monitor.look().await.unwrap().is_empty());
+    }
+    let hour =
+        Rule { response: Response::Alert, ..Rule::new(key("latency"), Condition::Above(finite(50.0))) };
+    fleet.rule("hour", hour.over(Duration::from_secs(3_600))).await;
+    fleet.minute().await;
+    fleet.report(1, "latency", &[100.0]).await;
+    let findings = monitor.look().await.unwrap();
+    assert_eq!((findings.len(), findings[0].rule.as_str()), (1, "hour"));
+    assert_eq!(findings[0].breach.measurements[0].samples, 60, "and each of them once");
+}
+
+#[tokio::test]
 async fn reports_that_make_no_sense_are_refused() {
     let fleet = Fleet::new().await;
     let good = Summary {

@@ -99,7 +99,12 @@ struct Looked {
 impl<R: Registry + ?Sized> Monitor<R> {
     /// A monitor of a model, by the rules of its policy and of the registry's.
     pub fn new(registry: Arc<R>, model: ModelName) -> Self {
-        let health = Health { stream: Stream::Health(model.clone()), next: None, summaries: VecDeque::new() };
+        let health = Health {
+            stream: Stream::Health(model.clone()),
+            next: None,
+            from: None,
+            summaries: VecDeque::new(),
+        };
         Monitor { registry, model, listeners: Vec::new(), rules: BTreeMap::new(), health }
     }
 
@@ -285,27 +290,35 @@ struct Health {
     stream: Stream,
     /// Where reading goes on; none before the first time.
     next: Option<Revision>,
+    /// From when on everything is there that was reported.
+    from: Option<Timestamp>,
     summaries: VecDeque<Summary>,
 }
 
 impl Health {
     /// Reads what was reported since the last time, and forgets what is over.
     async fn bring_up<R: Registry + ?Sized>(&mut self, registry: &R, from: Timestamp) -> Result<(), Error> {
-        let mut next = match self.next {
+        let reaches_back = self.from.is_some_and(|covered| covered <= from);
+        let mut next = match self.next.filter(|_| reaches_back) {
             Some(next) => next,
-            None => first_since(registry, &self.stream, from).await?,
+            // The first time, or a rule with a longer window came in.
+            None => {
+                self.summaries.clear();
+                first_since(registry, &self.stream, from).await?
+            }
         };
+        self.next = None;
         loop {
             let page = registry.history(&self.stream, next, HISTORY_PAGE).await?;
             for recorded in &page {
                 self.summaries.extend(reported(&recorded.commit.events).cloned());
                 next = recorded.commit.revision.next();
             }
-            self.next = Some(next);
             if page.len() < HISTORY_PAGE {
                 break;
             }
         }
+        (self.next, self.from) = (Some(next), Some(from));
         self.summaries.retain(|summary| from < summary.until);
         Ok(())
     }
