@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use common::World;
 use insta::assert_snapshot;
 
@@ -76,4 +79,42 @@ fn what_is_refused_makes_no_registry() {
     let ran = world.run(&["promote-to", "fraud", "v1", "--to", &other, "--name-here", "dev", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!std::path::Path::new(&folder).exists(), "a rehearsal makes none either");
+}
+
+/// Processes that are killed on the way, each a little later than the one before; then one that is not.
+#[test]
+fn killed_on_the_way_and_asked_again() {
+    const KILLED_MAX: u64 = 100;
+    let world = World::new();
+    let large: Vec<u8> =
+        (0..48_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    world.write("model.bin", &large);
+    world.ok(&["register", "fraud", "model.bin", "--version", "v1"]);
+    let other = format!("file://{}", world.registry().with_file_name("staging").display());
+    let arguments =
+        ["promote-to", "fraud", "v1", "--to", &other, "--name-here", "dev", "--name-there", "live"];
+    let mut killed = 0;
+    for attempt in 0..KILLED_MAX {
+        let mut process = world.command(&arguments).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(25 * attempt));
+        process.kill().unwrap();
+        if process.wait().unwrap().success() {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(1 < killed, "nothing was killed");
+    world.ok(&arguments);
+    let (here, there) =
+        (world.json(&["info", "fraud", "v1"]), world.json(&["info", "fraud", "v1", "--registry", &other]));
+    assert_eq!(here["digest"], there["digest"]);
+    assert_eq!(here["copies"]["live"]["revision"], 1);
+    assert_eq!(there["origins"][0]["environment"], "dev");
+    for registry in [None, Some(&other)] {
+        let place: Vec<&str> = registry.iter().flat_map(|url| ["--registry", url.as_str()]).collect();
+        world.ok(&[&["verify", "fraud", "--bytes"], &place[..]].concat());
+        let history = world.ok(&[&["history", "fraud", "--json"], &place[..]].concat());
+        let commits = history.lines().count();
+        assert_eq!(commits, if registry.is_none() { 2 } else { 1 }, "{history}");
+    }
 }

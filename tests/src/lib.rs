@@ -1,6 +1,7 @@
 //! Tests and benchmarks that cross crates and processes. What they share is here.
 
 pub mod fault_proxy;
+pub mod mortal;
 pub mod troubled;
 
 use std::sync::Arc;

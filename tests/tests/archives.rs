@@ -10,6 +10,7 @@ use registry_core::{
     RegistryExt as _, Rejection, Scope, Stage, Stream, VerifyOptions, Version,
 };
 use registry_files::{Archived, export_archive, import_archive};
+use registry_tests::mortal::{Life, Mortal};
 
 const BACKENDS: [&str; 3] = ["memory", "sqlite", "folder"];
 
@@ -119,6 +120,39 @@ async fn a_part_of_the_history_is_completed_and_another_history_refused() {
     assert_eq!(other.model(&model("fraud")).await.unwrap(), before);
     assert_eq!(other.models(None, 10).await.unwrap(), [model("fraud")]);
     assert_eq!(other.artifacts().list(None, 10).await.unwrap().len(), 1);
+}
+
+/// An import that breaks off anywhere leaves whole versions or none, and the same archive completes it.
+#[tokio::test]
+async fn cut_off_anywhere_and_asked_again_it_is_as_if_nothing_had_happened() {
+    const STEPS_MAX: u32 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let here = registry_core::in_memory();
+    filled(&here).await;
+    let file = folder.path().join("all.tar");
+    export(&here, &file).await;
+    let good = std::fs::read(&file).unwrap();
+    for target in BACKENDS {
+        for steps in 0.. {
+            assert!(steps < STEPS_MAX, "it takes no end of steps");
+            let context = format!("into {target}, cut off after {steps} steps");
+            let there = open(target, folder.path(), &format!("{target}-{steps}")).await;
+            let done = import(&Mortal::new(&there, &Life::of(steps)), &file).await;
+            if done.is_ok() {
+                assert!(20 < steps, "into {target} it was cut off only {steps} times");
+                break;
+            }
+            for name in there.models(None, 10).await.unwrap() {
+                let options = VerifyOptions { bytes: true, against: None };
+                let found = there.verify(&name, options).await.unwrap();
+                assert!(found.is_sound(), "{context}: {:?}", found.problems);
+            }
+            import(there.as_ref(), &file).await.unwrap();
+            let again = folder.path().join(format!("again-{target}-{steps}.tar"));
+            export(there.as_ref(), &again).await;
+            assert!(good == std::fs::read(&again).unwrap(), "{context}");
+        }
+    }
 }
 
 #[tokio::test]
