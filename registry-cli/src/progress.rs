@@ -5,13 +5,16 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar for moving that many bytes; silent if nobody looks on.
+/// A bar for moving that many bytes, or as many as there turn out to be; silent if nobody looks on.
 pub(crate) fn bar(bytes: Option<u64>, what: &str, is_wanted: bool) -> ProgressBar {
     if !is_wanted || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
-    let template = "{msg}  {bar:30}  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}";
+    let template = match bytes {
+        Some(_) => "{msg}  {bar:30}  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}",
+        None => "{msg}  {spinner}  {decimal_bytes}  {decimal_bytes_per_sec}",
+    };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

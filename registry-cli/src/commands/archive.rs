@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::commands::Session;
 use crate::failure::Failure;
 use crate::place::{self, Purpose};
+use crate::progress;
 use crate::words;
 
 /// `registry export fraud-detection --output fraud.tar`
@@ -54,7 +55,10 @@ impl From<Archived> for ArchivedView {
 impl Export {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let registry = session.open(Purpose::Read).await?;
-        let done = export_archive(registry.as_ref(), self.model.as_ref(), &self.output, &|_| {}).await?;
+        let bar = progress::bar(None, "exporting", !session.out.json);
+        let told = |written: u64| bar.set_position(written);
+        let done = export_archive(registry.as_ref(), self.model.as_ref(), &self.output, &told).await?;
+        bar.finish_and_clear();
         if session.out.json {
             return session.out.document(&ArchivedView::from(done));
         }
@@ -66,10 +70,18 @@ impl Import {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         // What is refused makes no registry.
         let rehearsed = place::open_to_rehearse(session.place()).await?;
-        let mut done = check_archive(rehearsed.as_ref(), &self.file, &|_| {}).await?;
+        // A file that cannot be read is refused by what reads it.
+        let length = self.file.metadata().map_or(0, |found| found.len());
+        let watched =
+            |times: u64, what| progress::bar(Some(length.saturating_mul(times)), what, !session.out.json);
+        let bar = watched(1, "checking");
+        let mut done = check_archive(rehearsed.as_ref(), &self.file, &|read| bar.set_position(read)).await?;
+        bar.finish_and_clear();
         if !self.dry_run {
+            let bar = watched(2, "importing");
             let registry = session.open(Purpose::Begin).await?;
-            done = import_archive(registry.as_ref(), &self.file, &|_| {}).await?;
+            done = import_archive(registry.as_ref(), &self.file, &|read| bar.set_position(read)).await?;
+            bar.finish_and_clear();
         }
         if session.out.json {
             return session.out.document(&ArchivedView::from(done));
