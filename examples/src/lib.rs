@@ -28,6 +28,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/environments.md")]
     mod environments {}
+    #[doc = include_str!("../../docs/experiments.md")]
+    mod experiments {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
     #[doc = include_str!("../../docs/living-documents.md")]

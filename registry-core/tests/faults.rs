@@ -298,3 +298,25 @@ proptest! {
         });
     }
 }
+
+/// Values of a training run that may or may not have been written are sent again and are there once.
+#[tokio::test]
+async fn values_that_nobody_knows_of_are_written_once() {
+    let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::default()), []));
+    let clock = Arc::new(ManualClock::new("2024-01-15T10:00:00Z".parse().unwrap()));
+    let engine = Engine::new(Arc::clone(&log), Arc::new(MemoryArtifacts::default())).with_clock(clock);
+    let registry = Arc::new(engine);
+    let by = By::new("alice".parse().unwrap());
+    let mut run = registry.experiment("xgboost-v1".parse().unwrap(), &by).start().await.unwrap();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    log.plan([Fault::ReplyLost]);
+    log.fail_reads_after_next_append(20);
+    let unknown = run.flush().await.unwrap_err();
+    assert!(matches!(unknown, Error::OutcomeUnknown { .. }), "{unknown}");
+    run.metric("loss", 2, 0.25).await.unwrap();
+    while run.flush().await.is_err() {}
+    let name = run.name().clone();
+    run.finish().await.unwrap();
+    let page = registry.run_metrics(&name, None, None).await.unwrap();
+    assert_eq!(page.points.iter().map(|point| point.step).collect::<Vec<_>>(), [1, 2]);
+}
