@@ -31,15 +31,16 @@ fn by(who: &str) -> By {
 }
 
 struct World {
+    artifacts: Arc<MemoryArtifacts>,
     clock: Arc<ManualClock>,
     registry: Arc<Engine<MemoryLog, MemoryArtifacts>>,
 }
 
 fn world() -> World {
     let clock = Arc::new(ManualClock::new(start()));
-    let artifacts = MemoryArtifacts::with_clock(clock.clone());
-    let registry = Engine::new(Arc::new(MemoryLog::default()), Arc::new(artifacts));
-    World { registry: Arc::new(registry.with_clock(clock.clone())), clock }
+    let artifacts = Arc::new(MemoryArtifacts::with_clock(clock.clone()));
+    let registry = Engine::new(Arc::new(MemoryLog::default()), Arc::clone(&artifacts));
+    World { artifacts, registry: Arc::new(registry.with_clock(clock.clone())), clock }
 }
 
 impl World {
@@ -247,6 +248,14 @@ async fn the_files_of_a_run_are_kept_without_a_version() {
     assert_eq!(world.registry.read(&file, 100).await.unwrap(), weights);
     let archived = crate::archive::ArchiveManifest::of(&*world.registry, None).await.unwrap();
     assert_eq!(archived.blobs().map(|blob| blob.digest).collect::<Vec<_>>(), [file.digest]);
+    let stream = || Stream::Experiment("xgboost-v1".parse().unwrap());
+    let options = crate::VerifyOptions { bytes: true, against: None };
+    let sound = world.registry.verify(stream(), options).await.unwrap();
+    assert!(sound.is_sound() && sound.files == 1, "{sound:?}");
+    world.artifacts.damage(&file.digest, Some(Bytes::from_static(b"other bytes!")));
+    let damaged = world.registry.verify(stream(), options).await.unwrap();
+    let problems: Vec<String> = damaged.problems.iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("run 1 checkpoint.bin: "), "{problems:?}");
     // Bytes that nobody sent cannot be noted.
     let mut run = world.experiment().start().await.unwrap();
     let missing = crate::content::Artifact { digest: crate::Digest::of(b"never sent"), ..file };
