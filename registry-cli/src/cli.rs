@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, archive, compare, docs, drift, environments, get, history, lineage, list, maintain,
-    monitor, policy, register, search, stage, trial,
+    annotate, approval, archive, compare, docs, drift, environments, experiment, get, history, lineage, list,
+    maintain, monitor, policy, register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -133,6 +133,7 @@ commands! {
     "register", "Register a version: files and a model card", Register, register::Register, register::Register::augment_args;
     "bump", "Register a version whose number follows by a bump", Bump, register::BumpCommand, register::BumpCommand::augment_args;
     "explain", "Say which bump a card would need, and why; nothing is written", Explain, register::Explain, register::Explain::augment_args;
+    "experiment", "Track training runs, and register what comes out of them", Experiment, experiment::ExperimentCommand, experiment::ExperimentCommand::augment_subcommands;
     "compare", "Compare versions: numbers, what callers notice, features, parameters, origin", Compare, compare::Compare, compare::Compare::augment_args;
     "lineage", "Show what a version was made of, what it was made out of, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
     "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
