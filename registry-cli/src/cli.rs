@@ -165,7 +165,7 @@ commands! {
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
     "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
     "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
-    "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
+    "gc", "Remove bytes that no version and no run needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
     "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;
     "reconcile", "Take what others changed there into the record", Reconcile, drift::Reconcile, drift::Reconcile::augment_args;
     "completions", "Write completions for a shell", Completions, maintain::Completions, maintain::Completions::augment_args;

@@ -1026,7 +1026,7 @@ pub trait RegistryExt: Registry {
         async move { verify(self, &stream, options).await }
     }
 
-    /// Removes bytes that no version needs any more.
+    /// Removes bytes that no version and no run needs any more.
     fn collect_garbage(
         &self,
         options: GarbageOptions,

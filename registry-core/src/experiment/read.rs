@@ -129,7 +129,10 @@ pub(crate) async fn versions<R: Registry + ?Sized>(
         for stream in &streams {
             let Some(model) = stream.model() else { continue };
             let state = registry.state(stream, &Need::Whole).await?;
-            let named = state.versions().filter(|version| version.content.metadata.run.as_ref() == Some(of));
+            // One that came from another registry names a run there.
+            let named = state.versions().filter(|version| {
+                version.content.metadata.run.as_ref() == Some(of) && version.origins.is_empty()
+            });
             versions.extend(
                 named.map(|found| ModelVersion { model: model.clone(), version: found.version.clone() }),
             );

@@ -267,6 +267,23 @@ async fn the_files_of_a_run_are_kept_without_a_version() {
 }
 
 #[tokio::test]
+async fn a_version_from_another_registry_is_not_taken_for_one_of_a_run_of_the_same_name() {
+    let (here, there) = (world(), world());
+    let mut run = here.experiment().start().await.unwrap();
+    let registered = run.register_model(&model(), Content::default(), &[]).await.unwrap();
+    let name = run.name().clone();
+    run.finish().await.unwrap();
+    there.experiment().start().await.unwrap().finish().await.unwrap();
+    let options = crate::PromoteToOptions::new("here".parse().unwrap(), "there".parse().unwrap());
+    let (version, target) = (&registered.version.version, &*there.registry);
+    here.registry.promote_to(&by("alice"), &model(), version, target, &options).await.unwrap();
+    let copied = there.registry.get(&model(), &crate::Selector::Newest).await.unwrap();
+    assert_eq!(copied.content.metadata.run.as_ref(), Some(&name));
+    assert_eq!(there.registry.run_versions(&name).await.unwrap(), Default::default());
+    assert_eq!(here.registry.run_versions(&name).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_version_cannot_claim_another_experiment() {
     let world = world();
     let mut run = world.experiment().start().await.unwrap();
