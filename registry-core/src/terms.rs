@@ -42,9 +42,6 @@ fn event_terms(event: &Event, terms: &mut Vec<Term>) {
             terms.push(version_digest(&found.digest));
             file_terms(&found.artifacts, terms);
         }
-        Event::RunStarted(started) => {
-            terms.extend(started.increment.as_ref().map(|text| Term::new("increment", text.as_str())));
-        }
         Event::Adopted(adopted) => event_terms(&adopted.change, terms),
         _ => {}
     }
