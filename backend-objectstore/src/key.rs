@@ -115,7 +115,7 @@ pub(crate) fn decode(segment: &str) -> Option<Decoded> {
 
 /// The name of a stream within its kind.
 pub(crate) fn name_of(stream: &Stream) -> &str {
-    stream.model().map_or("", registry_core::ModelName::as_str)
+    stream.name().unwrap_or_default()
 }
 
 /// The stream of a kind with that name.

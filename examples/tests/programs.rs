@@ -55,6 +55,26 @@ fn what_a_model_was_made_of_is_told_and_what_becomes_of_it() {
 }
 
 #[test]
+fn runs_are_told_apart_and_the_model_knows_its_own() {
+    assert_in_order(
+        &output(env!("CARGO_BIN_EXE_experiment"), &[]),
+        &[
+            "The third run: the data set has no column \"no such column\"",
+            "finished  tumour-diagnosis@v0.1.0",
+            "finished  tumour-diagnosis@v0.1.1",
+            "failed",
+            "aborted",
+            "tumour-diagnosis v0.1.1 came out of forests:",
+            " = ",
+            "on ",
+            "at commit ",
+            "└─> experiment:forests",
+            "└─> model:tumour-diagnosis-v0.1.1",
+        ],
+    );
+}
+
+#[test]
 fn the_life_of_a_model_is_told_from_training_to_audit() {
     let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
     assert_in_order(

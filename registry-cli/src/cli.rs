@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, archive, compare, docs, drift, environments, get, history, lineage, list, maintain,
-    monitor, policy, register, search, stage, trial,
+    annotate, approval, archive, compare, docs, drift, environments, experiment, get, history, lineage, list,
+    maintain, monitor, policy, register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -133,6 +133,7 @@ commands! {
     "register", "Register a version: files and a model card", Register, register::Register, register::Register::augment_args;
     "bump", "Register a version whose number follows by a bump", Bump, register::BumpCommand, register::BumpCommand::augment_args;
     "explain", "Say which bump a card would need, and why; nothing is written", Explain, register::Explain, register::Explain::augment_args;
+    "experiment", "Track training runs, and register what comes out of them", Experiment, experiment::ExperimentCommand, experiment::ExperimentCommand::augment_subcommands;
     "compare", "Compare versions: numbers, what callers notice, features, parameters, origin", Compare, compare::Compare, compare::Compare::augment_args;
     "lineage", "Show what a version was made of, what it was made out of, and where it is", Lineage, lineage::Lineage, lineage::Lineage::augment_args;
     "impact", "Show which versions a feature, data, code or another version has an influence on", Impact, lineage::Impact, lineage::Impact::augment_args;
@@ -164,7 +165,7 @@ commands! {
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
     "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
     "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
-    "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
+    "gc", "Remove bytes that no version and no run needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;
     "drift", "Show what others changed in a system that the registry shares its models with", Drift, drift::Drift, drift::Drift::augment_args;
     "reconcile", "Take what others changed there into the record", Reconcile, drift::Reconcile, drift::Reconcile::augment_args;
     "completions", "Write completions for a shell", Completions, maintain::Completions, maintain::Completions::augment_args;

@@ -59,7 +59,8 @@ Exit codes:
   6  storage unavailable, or access denied
   7  outcome unknown: send the same request again under the same --request-id
   8  corrupt: what is stored is not what was written
-  9  documents are out of date, as `docs --check` found";
+  9  documents are out of date, as `docs --check` found
+`experiment run` ends with the exit code of its command.";
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub(crate) enum Failure {
     Registry(Error),
     /// This program said so.
     Told { kind: Kind, message: String },
+    /// The command that was run as a run ended with that exit code, which is told already.
+    Command(u8),
     /// The output could not be written. A closed pipe ends the program quietly.
     Output(io::Error),
 }
@@ -95,10 +98,21 @@ impl Failure {
         match self {
             Failure::Registry(error) => Some((kind_of(error), error.to_string())),
             Failure::Told { kind, message } => Some((*kind, message.clone())),
+            Failure::Command(_) => None,
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Failure::Output(error) => {
                 Some((Kind::Unavailable, format!("the output could not be written: {error}")))
             }
+        }
+    }
+}
+
+impl Failure {
+    /// The exit code of a failure that nobody is told of.
+    pub(crate) fn quiet_exit_code(&self) -> u8 {
+        match self {
+            Failure::Command(code) => *code,
+            Failure::Registry(_) | Failure::Told { .. } | Failure::Output(_) => 0,
         }
     }
 }
@@ -112,7 +126,7 @@ fn kind_of(error: &Error) -> Kind {
             _ => Kind::Rejected,
         },
         Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
-        Error::NotNoted { source, .. } => kind_of(source),
+        Error::NotNoted { source, .. } | Error::RunNotNoted { source, .. } => kind_of(source),
         Error::Contention { .. } => Kind::Conflict,
         Error::PermissionDenied(_) => Kind::AccessDenied,
         Error::Open { .. } => Kind::Invalid,

@@ -54,7 +54,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Says what went wrong, where nobody reads the error output that is no further error.
 fn tell(failure: &Failure, json: bool) -> ExitCode {
-    let Some((kind, message)) = failure.told() else { return ExitCode::SUCCESS };
+    let Some((kind, message)) = failure.told() else { return ExitCode::from(failure.quiet_exit_code()) };
     let mut stderr = anstream::stderr();
     let style = anstyle::AnsiColor::Red.on_default().bold();
     let _ = if json {

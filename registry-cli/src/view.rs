@@ -15,6 +15,10 @@
 //! | `trial show` | `{"model": name, "running": [trial], "concluded": [trial with its judgement]}` |
 //! | `traffic` | `{"revision": …, "stages": {stage: [{"version": …, "share": 0.9, "trial": revision}]}}` |
 //! | `docs` | `{"new": [path], "changed": [path], "unchanged": 3, "left_out": {path: [part]}, "is_check": false}`, one a line with `--watch` |
+//! | `experiment list`, `list NAME` | `{"experiments": [{"experiment": …, "runs": 2, "last": run}], "next": name or null}`, `{"experiment": …, "runs": [run]}`, the last one first |
+//! | `experiment show RUN` | the run as in the log's fold, with `status`, `is_lost`, `all_versions` and `environment`; with `--metric` a line for each value |
+//! | `experiment start`, `log`, `artifact`, `finish`, `fail`, `abort` | [`Done`] with `run` |
+//! | `experiment run` | `{"run": …, "outcome": {"kind": …}, "exit_code": …}` |
 //! | failures, on the error output | `{"error": {"kind": …, "message": …}}`, and `gates` if gates were not passed |
 
 use std::collections::BTreeMap;

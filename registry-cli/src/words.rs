@@ -1,17 +1,18 @@
 //! Why this exists: a log is read by people who were not there. Here every event becomes a sentence,
 //! and every time, size and number takes the one form it has for people. Programs read `view.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::event::{
     AbortCause, ApprovedMove, ClosedCause, Origin, StageCause, StageChanged, VersionRegistered,
 };
+use registry_core::experiment::{MetricPoint, ParamValue};
 use registry_core::lineage::Link;
 use registry_core::state::Stamp;
 use registry_core::trial::{Arms, Judgement, PlannedEnd, Undecided};
 use registry_core::{
-    ApprovalRule, Event, Finite, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Tally, Timestamp,
-    TrialPlan, Version,
+    ApprovalRule, Event, Finite, Key, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Tally,
+    Timestamp, TrialPlan, Version,
 };
 
 use crate::output::one_line;
@@ -345,8 +346,42 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
             let when = adopted.at.map(|at| format!(" on {}", time(at))).unwrap_or_default();
             format!("in {}{who}{when}: {}", adopted.system, sentence(&adopted.change, requests))
         }
+        Event::RunStarted(started) => {
+            let mut text = "began a run".to_owned();
+            if let Some(increment) = &started.increment {
+                text.push_str(&format!(" for increment {}", one_line(increment.as_str())));
+            }
+            if !started.params.is_empty() {
+                text.push_str(&format!(" with {}", params(&started.params)));
+            }
+            text
+        }
+        Event::RunParamsLogged { run, params: logged } => format!("run {run}: set {}", params(logged)),
+        Event::RunMetricsLogged { run, points } => logged(*run, points),
+        Event::RunArtifactsNoted { run, artifacts } => {
+            let many = count(u64::try_from(artifacts.len()).unwrap_or(u64::MAX), "file", "files");
+            format!("run {run}: stored {many}, {}", bytes(artifacts.size()))
+        }
+        Event::RunContinued { run } => format!("run {run} goes on"),
+        Event::RunRegistered { run, version, .. } => format!("registered {version} out of run {run}"),
+        Event::RunEnded { run, outcome } => {
+            let why = outcome.reason().map(|reason| format!(": {}", one_line(reason.as_str())));
+            format!("run {run} {outcome}{}", why.unwrap_or_default())
+        }
         other => other.kind().replace('_', " "),
     }
+}
+
+/// `run 17: logged 3 values of accuracy and loss`.
+pub(crate) fn logged(run: Revision, points: &[MetricPoint]) -> String {
+    let metrics: BTreeSet<&Key> = points.iter().map(|point| &point.metric).collect();
+    let many = count(u64::try_from(points.len()).unwrap_or(u64::MAX), "value", "values");
+    format!("run {run}: logged {many} of {}", listed(metrics))
+}
+
+fn params(params: &BTreeMap<Key, ParamValue>) -> String {
+    let param = |(name, value): (&Key, &ParamValue)| one_line(&format!("{name}={value}"));
+    params.iter().map(param).collect::<Vec<_>>().join(", ")
 }
 
 /// `dev, revision 4 there, by ada@host; approved for production by bob and carol`.

@@ -157,7 +157,7 @@ impl ArchiveManifest {
 
 async fn all_streams<R: Registry + ?Sized>(registry: &R) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
-    for kind in [StreamKind::Health, StreamKind::Model, StreamKind::Registry] {
+    for kind in [StreamKind::Experiment, StreamKind::Health, StreamKind::Model, StreamKind::Registry] {
         let mut after: Option<Stream> = None;
         loop {
             let page = registry.streams(kind, None, after.as_ref(), HISTORY_PAGE).await?;
@@ -226,7 +226,7 @@ impl Reading {
         Ok(record)
     }
 
-    /// Adds the bytes that its versions need. Those of a deleted version may be gone.
+    /// Adds the bytes that its versions and runs need. Those of a deleted version may be gone.
     async fn needed_blobs<R: Registry + ?Sized>(
         &self,
         registry: &R,
@@ -243,6 +243,13 @@ impl Reading {
                     return Err(StorageError::new(StorageErrorKind::Missing, problem).into());
                 }
             }
+        }
+        for file in self.state.run_artifacts() {
+            if registry.artifacts().stat(&file.digest).await? != Some(file.size) {
+                let problem = format!("{} of a run in {} is missing", file.path, self.stream);
+                return Err(StorageError::new(StorageErrorKind::Missing, problem).into());
+            }
+            blobs.insert(file.digest, file.size);
         }
         Ok(())
     }
@@ -373,20 +380,21 @@ impl<'a, R: Registry + ?Sized> Importing<'a, R> {
         Rejection::OtherHistory { stream: self.archived.stream.clone(), revision }.into()
     }
 
-    /// Behind the last record: the log is whole, and its versions have their bytes, in the archive or here. Says how
+    /// Behind the last record: the log is whole, and its versions and runs have their bytes, in the archive or here. Says how
     /// many records were written.
     pub async fn finish(self, manifest: &ArchiveManifest) -> Result<u64, Error> {
         check_end(&self.reading, self.archived)?;
-        for version in self.reading.state.versions().filter(|version| version.deleted.is_none()) {
-            for file in &version.content.artifacts {
-                let size = match manifest.size_of(&file.digest) {
-                    None => self.registry.artifacts().stat(&file.digest).await?,
-                    archived => archived,
-                };
-                if size != Some(file.size) {
-                    let missing = Rejection::ArtifactMissing { path: file.path.clone(), digest: file.digest };
-                    return Err(missing.into());
-                }
+        let state = &self.reading.state;
+        let versions = state.versions().filter(|version| version.deleted.is_none());
+        let needed = versions.flat_map(|version| &version.content.artifacts).chain(state.run_artifacts());
+        for file in needed {
+            let size = match manifest.size_of(&file.digest) {
+                None => self.registry.artifacts().stat(&file.digest).await?,
+                archived => archived,
+            };
+            if size != Some(file.size) {
+                let missing = Rejection::ArtifactMissing { path: file.path.clone(), digest: file.digest };
+                return Err(missing.into());
             }
         }
         Ok(self.written)

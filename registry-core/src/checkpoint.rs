@@ -108,6 +108,7 @@ fn brief(state: &ModelState) -> ModelState {
             .collect(),
         spans: Default::default(),
         fulfilled: Default::default(),
+        runs: Default::default(),
         concluded: Default::default(),
         partial: true,
         ..state.clone()

@@ -8,10 +8,11 @@ use serde::Serialize;
 use crate::content::{Content, Deployment, Metadata, Metric, Tags};
 use crate::digest::Digest;
 use crate::event::{Copied, Origin};
+use crate::experiment::{RunLog, RunOutcome, RunStarted};
 use crate::lineage::Link;
 use crate::mirror::Adoption;
 use crate::monitor::{Breach, Summary};
-use crate::name::{Actor, AliasName, Key, RequestId, Text};
+use crate::name::{Actor, AliasName, Key, ModelVersion, RequestId, Text};
 use crate::policy::PolicyChange;
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
@@ -305,6 +306,36 @@ pub enum Command {
     },
     /// Take note that another registry registered a version that comes from this one.
     NoteCopy(Copied),
+    /// Begin a training run.
+    StartRun(Box<RunStarted>),
+    /// Write down what a run says: parameters, values, files.
+    LogRun {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// What it says.
+        log: Box<RunLog>,
+    },
+    /// Say that a run is alive though it has nothing to say.
+    ContinueRun {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+    },
+    /// Take note that a version came out of a run.
+    NoteVersion {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The version.
+        version: ModelVersion,
+        /// The identity of its content.
+        digest: Digest,
+    },
+    /// End a run.
+    EndRun {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// How it went.
+        outcome: RunOutcome,
+    },
     /// Take what others changed past the registry into the record.
     Adopt(Adoption),
 }
@@ -337,6 +368,11 @@ impl Command {
             Command::ConcludeTrial { .. } => "conclude trial",
             Command::AbortTrial { .. } => "abort trial",
             Command::NoteCopy(_) => "note copy",
+            Command::StartRun(_) => "start run",
+            Command::LogRun { .. } => "log run",
+            Command::ContinueRun { .. } => "continue run",
+            Command::NoteVersion { .. } => "note version",
+            Command::EndRun { .. } => "end run",
             Command::Adopt(_) => "adopt",
         }
     }

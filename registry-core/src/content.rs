@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::features::FeatureSchema;
 use crate::invalid::Invalid;
 use crate::lineage::Link;
-use crate::name::{Actor, ArtifactPath, Key, ModelVersion, Text};
+use crate::name::{Actor, ArtifactPath, Key, ModelVersion, RunName, Text};
 use crate::signature::Signature;
 
 /// One file of a version.
@@ -303,6 +303,9 @@ pub struct Metadata {
     /// The experiment or run that produced the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<Text>,
+    /// The run of the experiment, if the registry has it on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunName>,
     /// The increment or work item that asked for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub increment: Option<Text>,
@@ -468,6 +471,7 @@ impl Content {
             training_data_size,
             feature_engineering_version,
             experiment,
+            run,
             increment,
             parent_model,
             owner

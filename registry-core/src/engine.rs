@@ -311,6 +311,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
             // A rehearsal comes before the bytes are sent.
             Command::Register { .. } if request.by.dry_run => Ok(()),
             Command::Register { content, .. } => self.check_present(&content.artifacts, false).await,
+            Command::LogRun { log, .. } => self.check_present(&log.artifacts, request.by.dry_run).await,
             Command::Undelete { version } => match state.version(version) {
                 Some(found) if found.deleted.is_some() => {
                     self.check_present(&found.content.artifacts, request.by.dry_run).await

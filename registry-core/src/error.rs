@@ -4,7 +4,7 @@
 
 use crate::codec::DecodeError;
 use crate::invalid::Invalid;
-use crate::name::{EnvironmentName, RequestId};
+use crate::name::{EnvironmentName, ModelVersion, RequestId, RunName};
 use crate::rejection::Rejection;
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::stream::Revision;
@@ -47,6 +47,19 @@ pub enum Error {
         there: EnvironmentName,
         /// The commit there.
         revision: Revision,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// A version came out of a run, and the run could not take note of it. The version names its run all the same. To
+    /// ask again finishes it.
+    #[error(
+        "{version} is registered, but its run `{run}` could not take note of it; ask again to finish: {source}"
+    )]
+    RunNotNoted {
+        /// The version.
+        version: ModelVersion,
+        /// The run.
+        run: RunName,
         /// Why not.
         source: Box<Error>,
     },

@@ -3,15 +3,18 @@
 //! given another meaning. `docs/log-format.md` shows a worked record, and golden files in the tests
 //! hold one record of every kind.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::compat::{Comparison, Finding};
 use crate::content::{Content, Deployment, Manifest, Metadata, Metric, Tags};
 use crate::digest::Digest;
+use crate::experiment::{MetricPoint, ParamValue, RunOutcome, RunStarted};
 use crate::gate::GateResult;
 use crate::lineage::Link;
 use crate::monitor::{Breach, Summary};
-use crate::name::{Actor, AliasName, EnvironmentName, Key, ModelName, RequestId, Text};
+use crate::name::{Actor, AliasName, EnvironmentName, Key, ModelName, ModelVersion, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
@@ -219,6 +222,51 @@ pub enum Event {
     HealthReported {
         /// One for each version, metric and place.
         summaries: Vec<Summary>,
+    },
+    /// A training run began. Known by the revision of its commit. This and what follows of runs is in streams of the
+    /// kind `experiment` only.
+    RunStarted(Box<RunStarted>),
+    /// Parameters of a run became known. Each is set once.
+    RunParamsLogged {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The parameters.
+        params: BTreeMap<Key, ParamValue>,
+    },
+    /// Values were measured in a run.
+    RunMetricsLogged {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The values, in the order in which they were measured.
+        points: Vec<MetricPoint>,
+    },
+    /// A run put files into the store.
+    RunArtifactsNoted {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The files.
+        artifacts: Manifest,
+    },
+    /// A run had nothing to say and is alive.
+    RunContinued {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+    },
+    /// A version came out of a run.
+    RunRegistered {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The version.
+        version: ModelVersion,
+        /// The identity of its content.
+        digest: Digest,
+    },
+    /// A run is over.
+    RunEnded {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// How it went.
+        outcome: RunOutcome,
     },
     /// A rule changed.
     PolicyChanged {
@@ -537,7 +585,7 @@ pub struct Amended {
     pub metadata: Metadata,
     /// Metrics to add or replace.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub metrics: std::collections::BTreeMap<Key, Metric>,
+    pub metrics: BTreeMap<Key, Metric>,
     /// Deployment figures to add or replace.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deployment: Deployment,
@@ -581,6 +629,13 @@ impl Event {
             Event::DescriptionChanged { .. } => "description_changed",
             Event::Amended(_) => "amended",
             Event::HealthReported { .. } => "health_reported",
+            Event::RunStarted(_) => "run_started",
+            Event::RunParamsLogged { .. } => "run_params_logged",
+            Event::RunMetricsLogged { .. } => "run_metrics_logged",
+            Event::RunArtifactsNoted { .. } => "run_artifacts_noted",
+            Event::RunContinued { .. } => "run_continued",
+            Event::RunRegistered { .. } => "run_registered",
+            Event::RunEnded { .. } => "run_ended",
             Event::PolicyChanged { .. } => "policy_changed",
             Event::FilesFound(_) => "files_found",
             Event::Copied(_) => "copied",

@@ -2,7 +2,7 @@
 //! everything that is one, so nobody can override them and `promote` means the same on every
 //! backend and below every decorator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -19,12 +19,15 @@ use crate::digest::Hasher;
 use crate::environments::{self, Arrival, PromoteToOptions};
 use crate::error::Error;
 use crate::event::{Event, Origin, RollbackSafety, RolledBack};
+use crate::experiment::{
+    Begun, Experiment, MetricPage, RunEnvironment, RunLog, RunOutcome, RunStarted, RunState, read as runs,
+};
 use crate::garbage::{Garbage, GarbageOptions, collect};
 use crate::gate::GateResult;
 use crate::invalid::Invalid;
 use crate::lineage::{self, Graph, Impact, Lineage, Link, NodeName};
 use crate::monitor::{Rule, Summary};
-use crate::name::{AliasName, ArtifactPath, Key, ModelName, Text};
+use crate::name::{AliasName, ArtifactPath, ExperimentName, Key, ModelName, ModelVersion, RunName, Text};
 use crate::policy::{Policy, PolicyChange, StageRule};
 use crate::registry::{Need, Outcome, Receipt, Recorded, Registry};
 use crate::rejection::Rejection;
@@ -674,6 +677,125 @@ pub trait RegistryExt: Registry {
         self.execute(Request { stream, by: by.clone(), command: Command::ReportHealth { summaries } })
     }
 
+    /// The experiment of that name, for a program that trains: see [`Experiment`].
+    fn experiment(self: &Arc<Self>, name: ExperimentName, by: &By) -> Experiment<Self>
+    where
+        Self: 'static,
+    {
+        Experiment::new(Arc::clone(self), name, by.clone())
+    }
+
+    /// Begins a training run. See [`experiment`](crate::experiment) for what runs are.
+    fn start_run(
+        &self,
+        by: &By,
+        experiment: &ExperimentName,
+        started: RunStarted,
+    ) -> impl Future<Output = Result<Begun, Error>> + Send {
+        runs::start(self, by, experiment, started)
+    }
+
+    /// Writes down what a run says. What is there already changes nothing.
+    fn log_run(
+        &self,
+        by: &By,
+        run: &RunName,
+        log: RunLog,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let command = Command::LogRun { run: run.run, log: Box::new(log) };
+        self.execute(runs::request(by, &run.experiment, command))
+    }
+
+    /// Says that a run is alive though it has nothing to say.
+    fn continue_run(&self, by: &By, run: &RunName) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        self.execute(runs::request(by, &run.experiment, Command::ContinueRun { run: run.run }))
+    }
+
+    /// Registers a version out of a run, also of one that is over: see [`Run::register_model`](crate::Run::register_model).
+    fn register_from_run(
+        &self,
+        by: &By,
+        run: &RunName,
+        model: &ModelName,
+        registration: Registration,
+        uploads: &[Upload<'_>],
+    ) -> impl Future<Output = Result<Registered, Error>> + Send {
+        runs::register(self, by, run, model, registration, uploads)
+    }
+
+    /// The content that [`register_from_run`](RegistryExt::register_from_run) would register, for whoever wants to see it
+    /// before: with the files of the run if it has none itself, unless others will be sent.
+    fn content_from_run(
+        &self,
+        run: &RunName,
+        content: Content,
+        with_files: bool,
+    ) -> impl Future<Output = Result<Content, Error>> + Send {
+        runs::content(self, run, content, with_files)
+    }
+
+    /// Ends a run. The same end again changes nothing; another one is refused.
+    fn end_run(
+        &self,
+        by: &By,
+        run: &RunName,
+        outcome: RunOutcome,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let command = Command::EndRun { run: run.run, outcome };
+        self.execute(runs::request(by, &run.experiment, command))
+    }
+
+    /// The names of all experiments in order, those after `after`, at most `limit`. Names only, as with
+    /// [`models`](RegistryExt::models).
+    fn experiments(
+        &self,
+        after: Option<&ExperimentName>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<ExperimentName>, Error>> + Send {
+        let after = after.map(|name| Stream::Experiment(name.clone()));
+        async move {
+            let streams = self.streams(StreamKind::Experiment, None, after.as_ref(), limit).await?;
+            Ok(streams.iter().filter_map(|stream| stream.experiment().cloned()).collect())
+        }
+    }
+
+    /// The runs of an experiment: see [`ModelState::runs`].
+    fn runs(
+        &self,
+        experiment: &ExperimentName,
+    ) -> impl Future<Output = Result<Arc<ModelState>, Error>> + Send {
+        runs::state(self, experiment)
+    }
+
+    /// A run, with the last, the smallest and the largest value of each metric.
+    fn run(&self, run: &RunName) -> impl Future<Output = Result<Arc<RunState>, Error>> + Send {
+        runs::run(self, run)
+    }
+
+    /// What a run was carried out with.
+    fn run_environment(&self, run: &RunName) -> impl Future<Output = Result<RunEnvironment, Error>> + Send {
+        runs::environment(self, run)
+    }
+
+    /// The values of a run, of one metric or of all, in the order in which they were logged: a page from a place on, or
+    /// from the beginning. A page may be empty and not be the last.
+    fn run_metrics(
+        &self,
+        run: &RunName,
+        metric: Option<&Key>,
+        from: Option<Revision>,
+    ) -> impl Future<Output = Result<MetricPage, Error>> + Send {
+        runs::metrics(self, run, metric, from)
+    }
+
+    /// The versions that came out of a run, also those that it could not take note of any more.
+    fn run_versions(
+        &self,
+        run: &RunName,
+    ) -> impl Future<Output = Result<BTreeSet<ModelVersion>, Error>> + Send {
+        runs::versions(self, run)
+    }
+
     /// The rules of one scope.
     fn policy(&self, scope: &Scope) -> impl Future<Output = Result<Arc<Policy>, Error>> + Send {
         let stream = scope.stream();
@@ -904,7 +1026,7 @@ pub trait RegistryExt: Registry {
         async move { verify(self, &stream, options).await }
     }
 
-    /// Removes bytes that no version needs any more.
+    /// Removes bytes that no version and no run needs any more.
     fn collect_garbage(
         &self,
         options: GarbageOptions,

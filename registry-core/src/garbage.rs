@@ -103,23 +103,27 @@ pub(crate) async fn collect<R: Registry + ?Sized>(
     Ok(garbage)
 }
 
-/// Everything that a version names which is not deleted, or not yet for long enough.
+/// Everything that a version names which is not deleted, or not yet for long enough, and everything that a run names.
 async fn needed<R: Registry + ?Sized>(registry: &R, cutoff: Timestamp) -> Result<BTreeSet<Digest>, Error> {
     let mut needed = BTreeSet::new();
-    let mut after = None;
-    loop {
-        let streams = registry.streams(StreamKind::Model, None, after.as_ref(), PAGE).await?;
-        for stream in &streams {
-            let state = registry.state(stream, &Need::Whole).await?;
-            for version in state.versions() {
-                if version.deleted.as_ref().is_none_or(|deleted| cutoff <= deleted.at) {
-                    needed.extend(version.content.artifacts.iter().map(|artifact| artifact.digest));
+    for kind in [StreamKind::Model, StreamKind::Experiment] {
+        let mut after = None;
+        loop {
+            let streams = registry.streams(kind, None, after.as_ref(), PAGE).await?;
+            for stream in &streams {
+                let state = registry.state(stream, &Need::Whole).await?;
+                for version in state.versions() {
+                    if version.deleted.as_ref().is_none_or(|deleted| cutoff <= deleted.at) {
+                        needed.extend(version.content.artifacts.iter().map(|artifact| artifact.digest));
+                    }
                 }
+                needed.extend(state.run_artifacts().map(|artifact| artifact.digest));
             }
+            if streams.len() < PAGE {
+                break;
+            }
+            after = streams.last().cloned();
         }
-        if streams.len() < PAGE {
-            return Ok(needed);
-        }
-        after = streams.last().cloned();
     }
+    Ok(needed)
 }

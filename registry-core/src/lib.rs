@@ -52,6 +52,7 @@ pub mod environments;
 mod error;
 pub mod event;
 mod evidence;
+pub mod experiment;
 mod ext;
 pub mod features;
 pub mod files;
@@ -94,6 +95,7 @@ pub use engine::{Engine, RECORD_BYTES_MAX};
 pub use environments::{Arrival, PromoteToOptions};
 pub use error::Error;
 pub use event::{Commit, Event};
+pub use experiment::{Experiment, Run};
 pub use ext::{
     Amendment, Found, Look, PromoteOptions, Promotion, Registered, Registration, RegistryExt, Rollback,
     Scope, Trials, Upload,
@@ -104,7 +106,8 @@ pub use gate::{Gate, GateResult};
 pub use invalid::{Invalid, nearest};
 pub use memory::{MemoryArtifacts, MemoryLog, in_memory};
 pub use name::{
-    Actor, AliasName, ArtifactPath, EnvironmentName, Key, ModelName, ModelVersion, RequestId, Text,
+    Actor, AliasName, ArtifactPath, EnvironmentName, ExperimentName, Key, ModelName, ModelVersion, RequestId,
+    RunName, Text,
 };
 pub use open::{Connector, Connectors, Location};
 pub use policy::{ApprovalRule, Policy, PolicyChange, StageRule};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
 use crate::stage::Stage;
+use crate::stream::Revision;
 use crate::version::Version;
 
 /// Defines a parsed text type: cheap to clone, ordered by bytes, written in JSON as its text.
@@ -82,6 +83,11 @@ text_type!(
     /// `/`, `\`, `:` and control characters; not `.` or `..`; no space at either end.
     /// Case matters.
     ModelName, "model name", check_model_name
+);
+
+text_type!(
+    /// The name of an experiment, which is a series of training runs: as the name of a model.
+    ExperimentName, "experiment name", check_model_name
 );
 
 text_type!(
@@ -341,9 +347,58 @@ impl<'de> Deserialize<'de> for ModelVersion {
     }
 }
 
+/// A run of an experiment, known by the revision at which it was started and written `xgboost-v1:17`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName {
+    /// The experiment.
+    pub experiment: ExperimentName,
+    /// The revision of the commit that started it.
+    pub run: Revision,
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}:{}", self.experiment, self.run))
+    }
+}
+
+impl FromStr for RunName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (experiment, run) = text.rsplit_once(':').ok_or_else(|| {
+            Invalid::new("run", text, "expected `<experiment>:<number>`, for example `xgboost-v1:17`")
+        })?;
+        Ok(RunName { experiment: experiment.parse()?, run: run.parse()? })
+    }
+}
+
+impl Serialize for RunName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::serde_text::deserialize(deserializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_named_by_its_experiment_and_a_number() {
+        let run: RunName = "xgboost-v1:17".parse().unwrap();
+        assert_eq!((run.experiment.as_str(), run.run.get()), ("xgboost-v1", 17));
+        assert_eq!(run.to_string(), "xgboost-v1:17");
+        for text in ["", "xgboost-v1", "xgboost-v1:", "xgboost-v1:0", "xgboost-v1:-1", ":1", "a:b:1", "a/b:1"]
+        {
+            assert!(text.parse::<RunName>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn names_that_are_legal() {

@@ -3,10 +3,13 @@
 
 use crate::compat::Finding;
 use crate::digest::Digest;
+use crate::experiment::RunOutcome;
 use crate::gate::GateResult;
 use crate::invalid::Invalid;
 use crate::monitor::RollbackLimit;
-use crate::name::{Actor, AliasName, ArtifactPath, Key, ModelName, ModelVersion, RequestId};
+use crate::name::{
+    Actor, AliasName, ArtifactPath, ExperimentName, Key, ModelName, ModelVersion, RequestId, RunName,
+};
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
@@ -423,8 +426,46 @@ pub enum Rejection {
         /// The last commit's time.
         last: Timestamp,
     },
+    /// No experiment of that name.
+    #[error("there is no experiment `{experiment}`; start a run to create it")]
+    ExperimentNotFound {
+        /// The name.
+        experiment: ExperimentName,
+    },
+    /// No such run.
+    #[error("there is no run `{run}`; list the runs of `{}` to see which there are", .run.experiment)]
+    RunNotFound {
+        /// The run.
+        run: RunName,
+    },
+    /// The run is over, and nothing is added to it.
+    #[error("the run `{run}` is over: it {outcome}; nothing is added to a run that is over, start another")]
+    RunEnded {
+        /// The run.
+        run: RunName,
+        /// How it went.
+        outcome: RunOutcome,
+    },
+    /// A parameter or a file of a run is there with another value.
+    #[error(
+        "the {what} `{name}` of the run `{run}` is {existing} and cannot become {offered}; choose another name"
+    )]
+    AlreadyLogged {
+        /// The run.
+        run: RunName,
+        /// What it is: a parameter or a file.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is there.
+        existing: String,
+        /// What was offered.
+        offered: String,
+    },
     /// The command makes no sense in this stream.
-    #[error("this stream does not take such a command: `registry` takes policies, `model/<name>` the rest")]
+    #[error(
+        "this stream does not take such a command: `registry` takes policies, `health/<name>` reports, `experiment/<name>` runs, `model/<name>` the rest"
+    )]
     WrongStream,
 }
 
@@ -456,7 +497,9 @@ impl Rejection {
             | R::AliasNotFound { .. }
             | R::NothingInProduction
             | R::NoOpenRequest { .. }
-            | R::NoTrial { .. } => RejectionKind::NotFound,
+            | R::NoTrial { .. }
+            | R::ExperimentNotFound { .. }
+            | R::RunNotFound { .. } => RejectionKind::NotFound,
             R::VersionExists { .. }
             | R::VersionDeleted { .. }
             | R::BuildMetadataOnly { .. }
@@ -466,6 +509,8 @@ impl Rejection {
             | R::RequestIdReused { .. }
             | R::LineageCircle { .. }
             | R::WrongStage { .. }
+            | R::RunEnded { .. }
+            | R::AlreadyLogged { .. }
             | R::TrialRunning { .. } => RejectionKind::Conflict,
             _ => RejectionKind::Forbidden,
         }

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync, VectorSync};
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Content, Tags};
+use crate::content::{Artifact, Content, Tags};
 use crate::digest::Digest;
 use crate::event::{
     Adopted, Commit, Copied, Decision, Event, Numbering, Origin, PromotionRequested, RollbackSafety,
     StageCause, StageChanged,
 };
+use crate::experiment::RunState;
 use crate::name::{Actor, AliasName, EnvironmentName, RequestId, Text};
 use crate::policy::Policy;
 use crate::stage::Stage;
@@ -166,7 +167,7 @@ pub struct Fulfilled {
 
 /// What a log means: the state of a model after its last commit.
 ///
-/// The stream `registry` folds into the same type and uses only `policy`.
+/// The stream `registry` folds into the same type and uses only `policy`; that of an experiment uses only its runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ModelState {
     /// The end of the log; none if nothing was ever committed.
@@ -196,9 +197,11 @@ pub struct ModelState {
     pub(crate) versions: RedBlackTreeMapSync<Version, Arc<VersionState>>,
     pub(crate) spans: VectorSync<ProductionSpan>,
     pub(crate) fulfilled: HashTrieMapSync<RequestId, Fulfilled>,
+    #[serde(default, skip_serializing_if = "RedBlackTreeMapSync::is_empty")]
+    pub(crate) runs: RedBlackTreeMapSync<Revision, Arc<RunState>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) concluded: BTreeMap<Version, Arc<ConcludedTrial>>,
-    /// Whether versions, spans, fulfilled requests and concluded trials were left out.
+    /// Whether versions, spans, fulfilled requests, runs and concluded trials were left out.
     pub(crate) partial: bool,
 }
 
@@ -397,6 +400,20 @@ impl ModelState {
                 });
             }
             Event::Adopted(adopted) => self.apply_adopted(adopted, stamp),
+            Event::RunStarted(started) => {
+                self.runs.insert_mut(stamp.revision, Arc::new(RunState::begun(started, stamp)));
+            }
+            Event::RunParamsLogged { run, .. }
+            | Event::RunMetricsLogged { run, .. }
+            | Event::RunArtifactsNoted { run, .. }
+            | Event::RunContinued { run }
+            | Event::RunRegistered { run, .. }
+            | Event::RunEnded { run, .. } => {
+                // Missing only in a partial state, where it stays missing and is never answered for.
+                if let Some(run) = self.runs.get_mut(run) {
+                    Arc::make_mut(run).apply(event, stamp);
+                }
+            }
         }
     }
 
@@ -611,6 +628,21 @@ impl ModelState {
     /// The last concluded trials, one a version, by version.
     pub fn concluded_trials(&self) -> impl Iterator<Item = &Arc<ConcludedTrial>> {
         self.concluded.values()
+    }
+
+    /// The training runs of an experiment, by the revision at which they were started.
+    pub fn runs(&self) -> impl DoubleEndedIterator<Item = (Revision, &Arc<RunState>)> {
+        self.runs.iter().map(|(run, state)| (*run, state))
+    }
+
+    /// A training run, by the revision at which it was started.
+    pub fn run(&self, run: Revision) -> Option<&Arc<RunState>> {
+        self.runs.get(&run)
+    }
+
+    /// The files whose bytes are needed though no version need have them: those of runs.
+    pub(crate) fn run_artifacts(&self) -> impl Iterator<Item = &Artifact> {
+        self.runs.values().flat_map(|run| run.artifacts.values())
     }
 
     /// The commit that fulfilled a request.

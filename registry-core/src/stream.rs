@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::invalid::Invalid;
-use crate::name::ModelName;
+use crate::name::{ExperimentName, ModelName};
 
 /// The name of a log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub enum Stream {
     /// Summaries of what monitoring saw of one model, written `health/<name>`. Kept apart so that
     /// telemetry never bloats the lifecycle log.
     Health(ModelName),
+    /// The training runs of one experiment, written `experiment/<name>`.
+    Experiment(ExperimentName),
     /// The rules that hold for all models, written `registry`.
     Registry,
 }
@@ -29,6 +31,23 @@ impl Stream {
     pub fn model(&self) -> Option<&ModelName> {
         match self {
             Stream::Model(name) | Stream::Health(name) => Some(name),
+            Stream::Experiment(_) | Stream::Registry => None,
+        }
+    }
+
+    /// The experiment this stream speaks of, if it speaks of one.
+    pub fn experiment(&self) -> Option<&ExperimentName> {
+        match self {
+            Stream::Experiment(name) => Some(name),
+            Stream::Model(_) | Stream::Health(_) | Stream::Registry => None,
+        }
+    }
+
+    /// Its name within its kind, if the kind has more than one stream.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Stream::Model(name) | Stream::Health(name) => Some(name.as_str()),
+            Stream::Experiment(name) => Some(name.as_str()),
             Stream::Registry => None,
         }
     }
@@ -38,6 +57,7 @@ impl Stream {
         match self {
             Stream::Model(_) => StreamKind::Model,
             Stream::Health(_) => StreamKind::Health,
+            Stream::Experiment(_) => StreamKind::Experiment,
             Stream::Registry => StreamKind::Registry,
         }
     }
@@ -60,6 +80,7 @@ impl fmt::Display for Stream {
         match self {
             Stream::Model(name) => write!(f, "model/{name}"),
             Stream::Health(name) => write!(f, "health/{name}"),
+            Stream::Experiment(name) => write!(f, "experiment/{name}"),
             Stream::Registry => f.write_str("registry"),
         }
     }
@@ -72,8 +93,12 @@ impl FromStr for Stream {
         match text.split_once('/') {
             Some(("model", name)) => Ok(Stream::Model(name.parse()?)),
             Some(("health", name)) => Ok(Stream::Health(name.parse()?)),
+            Some(("experiment", name)) => Ok(Stream::Experiment(name.parse()?)),
             None if text == "registry" => Ok(Stream::Registry),
-            _ => Err(Invalid::new("stream", text, "expected `model/<name>`, `health/<name>` or `registry`")),
+            _ => {
+                let problem = "expected `model/<name>`, `health/<name>`, `experiment/<name>` or `registry`";
+                Err(Invalid::new("stream", text, problem))
+            }
         }
     }
 }
@@ -98,6 +123,8 @@ pub enum StreamKind {
     Model,
     /// [`Stream::Health`].
     Health,
+    /// [`Stream::Experiment`].
+    Experiment,
     /// [`Stream::Registry`].
     Registry,
 }
@@ -108,6 +135,7 @@ impl StreamKind {
         match self {
             StreamKind::Model => "model",
             StreamKind::Health => "health",
+            StreamKind::Experiment => "experiment",
             StreamKind::Registry => "registry",
         }
     }
@@ -212,10 +240,10 @@ mod tests {
 
     #[test]
     fn streams_round_trip_as_text() {
-        for text in ["model/fraud", "health/fraud", "registry", "model/registry"] {
+        for text in ["model/fraud", "health/fraud", "experiment/xgboost", "registry", "model/registry"] {
             assert_eq!(text.parse::<Stream>().unwrap().to_string(), text);
         }
-        for text in ["", "model", "model/", "model/a/b", "registry/", "other/x"] {
+        for text in ["", "model", "model/", "model/a/b", "experiment/a:b", "registry/", "other/x"] {
             assert!(text.parse::<Stream>().is_err(), "{text}");
         }
     }

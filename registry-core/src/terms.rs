@@ -95,6 +95,11 @@ fn feature_set(name: &str) -> Term {
     Term::new("feature_set", name)
 }
 
+/// The term that every model with a version out of this experiment is found by.
+pub(crate) fn experiment(name: &str) -> Term {
+    Term::new("experiment", name)
+}
+
 /// The term that every model is found by which has a version made out of this one.
 pub(crate) fn parent(version: &ModelVersion) -> Term {
     Term::new("parent", &version.to_string())
@@ -139,12 +144,12 @@ fn metadata_terms(metadata: &crate::content::Metadata, terms: &mut Vec<Term>) {
         ("framework", &metadata.framework),
         ("data", &metadata.training_data_version),
         ("feature_engineering", &metadata.feature_engineering_version),
-        ("experiment", &metadata.experiment),
         ("increment", &metadata.increment),
     ];
     for (key, text) in texts {
         terms.extend(text.as_ref().map(|text: &Text| Term::new(key, text.as_str())));
     }
+    terms.extend(metadata.experiment.as_ref().map(|name| experiment(name.as_str())));
     terms.extend(metadata.owner.as_ref().map(|owner| Term::new("owner", owner.as_str())));
     terms.extend(metadata.parent_model.as_ref().map(parent));
 }

@@ -6,6 +6,7 @@
 use futures_util::StreamExt as _;
 
 use crate::codec::DecodeError;
+use crate::content::Artifact;
 use crate::digest::Digest;
 use crate::engine::check_link;
 use crate::error::Error;
@@ -19,7 +20,7 @@ use crate::version::Version;
 /// What to check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifyOptions {
-    /// Also read all bytes of all versions that are not deleted.
+    /// Also read all bytes of all versions that are not deleted, and of runs.
     pub bytes: bool,
     /// A head noted earlier, elsewhere: the log must still hold that very commit.
     pub against: Option<(Revision, Digest)>,
@@ -67,6 +68,15 @@ pub enum Problem {
         /// What.
         problem: String,
     },
+    /// The bytes of a file of a training run.
+    RunFile {
+        /// The run, by the revision at which it was started.
+        run: Revision,
+        /// The file.
+        path: ArtifactPath,
+        /// What.
+        problem: String,
+    },
     /// The log does not hold the commit that it was compared with.
     Against {
         /// The commit's place.
@@ -81,6 +91,7 @@ impl std::fmt::Display for Problem {
         match self {
             Problem::Commit { revision, problem } => write!(f, "revision {revision}: {problem}"),
             Problem::File { version, path, problem } => write!(f, "{version} {path}: {problem}"),
+            Problem::RunFile { run, path, problem } => write!(f, "run {run} {path}: {problem}"),
             Problem::Against { revision, problem } => write!(f, "revision {revision}: {problem}"),
         }
     }
@@ -167,30 +178,41 @@ async fn verify_files<R: Registry + ?Sized>(
 ) -> Result<(), Error> {
     for version in state.versions().filter(|version| version.deleted.is_none()) {
         for file in &version.content.artifacts {
-            found.files += 1;
-            let problem = match registry.open(file).await {
-                Err(error) => Some(error),
-                Ok(mut bytes) => loop {
-                    match bytes.next().await {
-                        Some(Ok(piece)) => found.bytes = found.bytes.saturating_add(piece.len() as u64),
-                        Some(Err(error)) => break Some(error.into()),
-                        None => break None,
-                    }
-                },
-            };
-            match problem {
-                None => {}
-                Some(Error::CorruptBytes(error)) if found.problems.len() < PROBLEMS_MAX => {
-                    found.problems.push(Problem::File {
-                        version: version.version.clone(),
-                        path: file.path.clone(),
-                        problem: error.to_string(),
-                    });
-                }
-                Some(Error::CorruptBytes(_)) => {}
-                Some(other) => return Err(other),
+            if let Some(problem) = damage(registry, file, found).await? {
+                let (version, path) = (version.version.clone(), file.path.clone());
+                found.problems.push(Problem::File { version, path, problem });
+            }
+        }
+    }
+    for (run, state) in state.runs() {
+        for file in state.artifacts.values() {
+            if let Some(problem) = damage(registry, file, found).await? {
+                found.problems.push(Problem::RunFile { run, path: file.path.clone(), problem });
             }
         }
     }
     Ok(())
+}
+
+/// What is wrong with the bytes of a file, if there is room to report it.
+async fn damage<R: Registry + ?Sized>(
+    registry: &R,
+    file: &Artifact,
+    found: &mut Verification,
+) -> Result<Option<String>, Error> {
+    found.files += 1;
+    let problem = match registry.open(file).await {
+        Err(error) => error,
+        Ok(mut bytes) => loop {
+            match bytes.next().await {
+                Some(Ok(piece)) => found.bytes = found.bytes.saturating_add(piece.len() as u64),
+                Some(Err(error)) => break error.into(),
+                None => return Ok(None),
+            }
+        },
+    };
+    match problem {
+        Error::CorruptBytes(error) => Ok((found.problems.len() < PROBLEMS_MAX).then(|| error.to_string())),
+        other => Err(other),
+    }
 }

@@ -15,7 +15,7 @@ use registry_core::testing::{Fault, FaultyLog};
 use registry_core::{
     By, Content, Engine, Error, ManualClock, MemoryArtifacts, MemoryLog, ModelName, Outcome, Receipt,
     Recorded, Registration, RegistryExt as _, RequestId, Revision, Stream, StreamKind, Term, Timestamp,
-    Version,
+    Upload, Version,
 };
 
 type Registered<L> = Engine<L, MemoryArtifacts>;
@@ -297,4 +297,47 @@ proptest! {
             assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
         });
     }
+}
+
+/// Values of a training run that may or may not have been written are sent again and are there once.
+#[tokio::test]
+async fn values_that_nobody_knows_of_are_written_once() {
+    let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::default()), []));
+    let registry = Arc::new(engine(Arc::clone(&log)));
+    let by = By::new("alice".parse().unwrap());
+    let mut run = registry.experiment("xgboost-v1".parse().unwrap(), &by).start().await.unwrap();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    log.plan([Fault::ReplyLost]);
+    log.fail_reads_after_next_append(20);
+    let unknown = run.flush().await.unwrap_err();
+    assert!(matches!(unknown, Error::OutcomeUnknown { .. }), "{unknown}");
+    run.metric("loss", 2, 0.25).await.unwrap();
+    while run.flush().await.is_err() {}
+    let name = run.name().clone();
+    run.finish().await.unwrap();
+    let page = registry.run_metrics(&name, None, None).await.unwrap();
+    assert_eq!(page.points.iter().map(|point| point.step).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// A version is registered, and its run cannot be told: it is found all the same, and to ask again tells the run.
+#[tokio::test]
+async fn a_run_that_could_not_take_note_of_its_version_does_later() {
+    let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::default()), []));
+    let registry = Arc::new(engine(Arc::clone(&log)));
+    let by = By::new("alice".parse().unwrap());
+    let mut run = registry.experiment("xgboost-v1".parse().unwrap(), &by).start().await.unwrap();
+    let name = run.name().clone();
+    let weights = Bytes::from_static(b"weights");
+    let upload = || [Upload { path: "model.bin".parse().unwrap(), source: &weights }];
+    log.plan(std::iter::once(Fault::None).chain(std::iter::repeat_n(Fault::RefusedBefore, 6)));
+    let half_done = run.register_model(&model(), Content::default(), &upload()).await.unwrap_err();
+    let Error::RunNotNoted { version, source, .. } = &half_done else { panic!("{half_done}") };
+    assert!(matches!(**source, Error::Unavailable(_)), "{half_done}");
+    assert_eq!(registry.run(&name).await.unwrap().versions.len(), 0);
+    assert!(registry.run_versions(&name).await.unwrap().contains(version));
+
+    let again = run.register_model(&model(), Content::default(), &upload()).await.unwrap();
+    assert!(again.existed);
+    assert!(registry.run(&name).await.unwrap().versions.contains_key(version));
+    run.finish().await.unwrap();
 }

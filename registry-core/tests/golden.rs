@@ -23,6 +23,10 @@ use registry_core::event::{
     FilesFound, Numbering, Origin, PromotionRequested, RollbackSafety, RolledBack, StageCause, StageChanged,
     TrialStarted, VersionRegistered,
 };
+use registry_core::experiment::{
+    Absent, GitState, HostFact, Lease, MetricPoint, ParamValue, RunEnvironment, RunOutcome, RunStarted,
+    requirements,
+};
 use registry_core::gate::{Check, Gate, GateResult};
 use registry_core::lineage::{Derivation, InputKind, Link};
 use registry_core::monitor::{Breach, Observed, Rule, Summary};
@@ -161,6 +165,7 @@ fn metadata() -> Metadata {
         training_data_size: text("100k rows"),
         feature_engineering_version: text("v7"),
         experiment: text("exp-42"),
+        run: None,
         increment: text("INC-7"),
         parent_model: Some("fraud base@v0.9.0".parse().unwrap()),
         owner: Some("alice@example.com".parse().unwrap()),
@@ -673,7 +678,77 @@ fn records() -> BTreeMap<&'static str, Commit> {
         Event::VersionRestored { version: version() },
     ];
     records.insert("several_events", commit(several));
+    for (name, event) in runs() {
+        let stream = "experiment/xgboost-v1".parse().unwrap();
+        records.insert(name, Commit { stream, ..commit(vec![event]) });
+    }
     records
+}
+
+/// What can happen to a training run.
+fn runs() -> Vec<(&'static str, Event)> {
+    let run = revision(17);
+    let params: BTreeMap<registry_core::Key, ParamValue> = [
+        ("booster".parse().unwrap(), ParamValue::new("gbtree").unwrap()),
+        ("eta".parse().unwrap(), ParamValue::new(0.1).unwrap()),
+        ("monotone".parse().unwrap(), ParamValue::new(serde_json::json!([1, 0, -1])).unwrap()),
+    ]
+    .into();
+    let text = |text: &str| text.parse().unwrap();
+    let environment = RunEnvironment {
+        git: Some(GitState {
+            commit: text("7f4aee1a0b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e"),
+            is_dirty: Some(true),
+        }),
+        rust: Some(text("1.95.0")),
+        python: Some(text("3.11.2")),
+        host: HostFact::ALL.into_iter().map(|fact| (fact, text("known"))).collect(),
+        files: vec![requirements("xgboost==1.7.0").unwrap()],
+        absent: vec![Absent { what: text("Cargo.lock"), why: text("there is no such file") }],
+    };
+    let started = RunStarted {
+        increment: Some(text("0042")),
+        params: params.clone(),
+        environment,
+        lease: Lease::of_seconds(3_600).unwrap(),
+    };
+    let point = |step: u64, value: f64| MetricPoint {
+        metric: "loss".parse().unwrap(),
+        step,
+        value: value.into(),
+        at: "2024-01-15T10:29:59.5Z".parse().unwrap(),
+    };
+    let points =
+        vec![point(1, 0.25), point(2, f64::NAN), point(3, f64::INFINITY), point(4, f64::NEG_INFINITY)];
+    let metadata = Metadata { run: Some("xgboost-v1:17".parse().unwrap()), ..Metadata::default() };
+    let amended = Amended {
+        version: v("v3.1.0"),
+        metadata,
+        metrics: Default::default(),
+        deployment: Deployment::default(),
+        links: Vec::new(),
+    };
+    let ended = |outcome| Event::RunEnded { run, outcome };
+    vec![
+        ("amended.run", Event::Amended(Box::new(amended))),
+        ("run_started", Event::RunStarted(Box::new(started))),
+        ("run_started.bare", Event::RunStarted(Box::default())),
+        ("run_params_logged", Event::RunParamsLogged { run, params }),
+        ("run_metrics_logged", Event::RunMetricsLogged { run, points }),
+        ("run_artifacts_noted", Event::RunArtifactsNoted { run, artifacts: content().artifacts }),
+        ("run_continued", Event::RunContinued { run }),
+        (
+            "run_registered",
+            Event::RunRegistered {
+                run,
+                version: "fraud detection@v3.1.0".parse().unwrap(),
+                digest: Digest::of(b"content"),
+            },
+        ),
+        ("run_ended.finished", ended(RunOutcome::Finished)),
+        ("run_ended.failed", ended(RunOutcome::Failed { reason: text("out of memory") })),
+        ("run_ended.aborted", ended(RunOutcome::Aborted { reason: text("Ctrl-C") })),
+    ]
 }
 
 fn folder() -> PathBuf {
@@ -751,6 +826,7 @@ fn the_records_cover_every_kind_of_event_and_every_cause() {
         .map(|gate| serde_json::to_value(gate).unwrap()["gate"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(kinds, variants::<Gate>(r#"{"gate":"?"}"#));
+    assert_eq!(held(&|event| &event["outcome"]["kind"]), variants::<RunOutcome>(r#"{"kind":"?"}"#));
     assert_eq!(held(&|event| &event["change"]["kind"]), variants::<PolicyChange>(r#"{"kind":"?"}"#));
     assert_eq!(held(&|event| &event["cause"]), variants::<ClosedCause>(r#""?""#));
     for commit in records().values() {

@@ -231,6 +231,7 @@ fn details<'a>(record: &ModelRecord, version: &'a VersionState) -> String {
         ("Trained", metadata.training_date.map(|date| date.to_string())),
         ("Training took", metadata.training_seconds.map(|seconds| format!("{} s", number(seconds)))),
         ("Experiment", some(&metadata.experiment)),
+        ("Run", metadata.run.as_ref().map(|run| code(&run.to_string()))),
         ("Increment", some(&metadata.increment)),
         ("Made out of", Some(listed(made_of))),
     ]));

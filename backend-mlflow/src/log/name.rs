@@ -79,8 +79,8 @@ impl Names {
     /// The experiment of a stream.
     pub(crate) fn stream(&self, stream: &Stream) -> String {
         let kind = stream.kind().as_str();
-        match stream.model() {
-            Some(model) => format!("{}/{kind}/{}", self.registry, encode(model.as_str())),
+        match stream.name() {
+            Some(name) => format!("{}/{kind}/{}", self.registry, encode(name)),
             None => format!("{}/{kind}", self.registry),
         }
     }

@@ -144,7 +144,7 @@ impl Verify {
 /// `registry gc --grace 30d --dry-run`
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// How long bytes that no version needs are spared; at least one hour
+    /// How long bytes that nothing needs are spared; at least one hour
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = units::whole_seconds)]
     grace: u64,
     /// Only say what would be removed

@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod docs;
 pub(crate) mod drift;
 pub(crate) mod environments;
+pub(crate) mod experiment;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod lineage;
@@ -64,6 +65,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Register(register) => register.run(&mut session).await,
         Command::Bump(bump) => bump.run(&mut session).await,
         Command::Explain(explain) => explain.run(&mut session).await,
+        Command::Experiment(experiment) => experiment.run(&mut session).await,
         Command::Compare(compare) => compare.run(&mut session).await,
         Command::Lineage(lineage) => lineage.run(&mut session).await,
         Command::Impact(impact) => impact.run(&mut session).await,

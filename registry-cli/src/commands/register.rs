@@ -12,8 +12,8 @@ use registry_core::event::{Numbering, VersionRegistered};
 use registry_core::storage::ByteSource as _;
 use registry_core::{
     Artifact, Bump, By, Command, Content, Digest, Event, Hasher, Invalid, Manifest, ModelName, ModelState,
-    Need, Outcome, Receipt, Registration, Registry, RegistryExt as _, Rejection, Request, Selector, Stage,
-    Stream, Text, Version, VersionChoice,
+    Need, Outcome, Receipt, Registration, Registry, RegistryExt as _, Rejection, Request, RunName, Selector,
+    Stage, Stream, Text, Version, VersionChoice,
 };
 use registry_files::{FileSource, ScannedFile};
 use serde::Serialize;
@@ -55,6 +55,11 @@ pub(crate) struct Register {
 
 impl Register {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        self.out_of(None, session).await
+    }
+
+    /// The same, as it comes out of a run.
+    pub(crate) async fn out_of(self, run: Option<RunName>, session: &mut Session) -> Result<(), Failure> {
         let by = self.writing.by()?;
         let card = self.described.read(&self.model)?;
         let explicit =
@@ -69,7 +74,7 @@ impl Register {
             let problem = "only a version that is given, with --version or in the card, can be too small";
             return Err(Invalid::new("option", "--allow-smaller", problem).into());
         }
-        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card }
+        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run }
             .register(session)
             .await
     }
@@ -116,7 +121,7 @@ impl BumpCommand {
             BumpWord::Patch => Bump::Patch.into(),
             BumpWord::Auto => VersionChoice::Auto,
         };
-        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card }
+        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run: None }
             .register(session)
             .await
     }
@@ -142,26 +147,40 @@ struct Wish {
     stage: Option<Stage>,
     choice: VersionChoice,
     card: Card,
+    /// The run that it comes out of.
+    run: Option<RunName>,
 }
 
 impl Wish {
     async fn register(self, session: &mut Session) -> Result<(), Failure> {
-        let Wish { by, model, paths, stage, choice, card } = self;
+        let Wish { by, model, paths, stage, choice, card, run } = self;
         let stage = stage.or(card.stage).unwrap_or(Stage::Development);
         let mut content = card.content;
         let files = scan(&paths)?;
+        let rehearsing = place::open_to_rehearse(session.place()).await?;
+        if let Some(run) = &run {
+            content = rehearsing.content_from_run(run, content, files.is_empty()).await?;
+        }
         if by.dry_run {
-            let registry = place::open_to_rehearse(session.place()).await?;
-            content.artifacts = hashed(&files).await?;
+            let registry = rehearsing;
+            if !files.is_empty() {
+                content.artifacts = hashed(&files).await?;
+            }
             let (state, events) = rehearse(registry.as_ref(), &by, &model, &choice, &content, stage).await?;
             return tell_rehearsal(session, registry.as_ref(), &by, &model, &choice, content, state, events)
                 .await;
         }
-        preflight(session, &by, &model, &choice, &content, stage, &files).await?;
+        preflight(rehearsing.as_ref(), &by, &model, &choice, &content, stage, &files).await?;
         let registry = session.open(Purpose::Begin).await?;
-        content.artifacts = uploaded(registry.as_ref(), &model, &files, !session.out.json).await?;
+        if !files.is_empty() {
+            content.artifacts =
+                uploaded(registry.as_ref(), model.as_str(), &files, !session.out.json).await?;
+        }
         let registration = Registration { version: choice, content, stage };
-        let done = registry.register(&by, &model, registration, &[]).await?;
+        let done = match &run {
+            Some(run) => registry.register_from_run(&by, run, &model, registration, &[]).await?,
+            None => registry.register(&by, &model, registration, &[]).await?,
+        };
         if session.out.json {
             let more = RegisteredMore {
                 version: Some(&done.version.version),
@@ -235,7 +254,7 @@ fn registered_in(events: &[Event]) -> Option<&VersionRegistered> {
 }
 
 /// The files to be registered, none twice, all with names that can stand side by side.
-fn scan(paths: &[PathBuf]) -> Result<Vec<ScannedFile>, Failure> {
+pub(crate) fn scan(paths: &[PathBuf]) -> Result<Vec<ScannedFile>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         let found = registry_files::scan(path)?;
@@ -276,14 +295,14 @@ async fn hashed(files: &[ScannedFile]) -> Result<Manifest, Failure> {
 }
 
 /// Sends the files and says what was sent.
-async fn uploaded(
+pub(crate) async fn uploaded(
     registry: &dyn Registry,
-    model: &ModelName,
+    what: &str,
     files: &[ScannedFile],
     is_watched: bool,
 ) -> Result<Manifest, Failure> {
     let total = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size));
-    let bar = progress::bar(Some(total), model.as_str(), is_watched);
+    let bar = progress::bar(Some(total), what, is_watched);
     let mut artifacts = Vec::new();
     let mut before = 0_u64;
     for file in files {
@@ -299,7 +318,7 @@ async fn uploaded(
 
 /// Refuses what would be refused anyway before bytes are sent.
 async fn preflight(
-    session: &Session,
+    registry: &dyn Registry,
     by: &By,
     model: &ModelName,
     choice: &VersionChoice,
@@ -307,7 +326,6 @@ async fn preflight(
     stage: Stage,
     files: &[ScannedFile],
 ) -> Result<(), Failure> {
-    let registry = place::open_to_rehearse(session.place()).await?;
     let state = registry.state(&Stream::Model(model.clone()), &Need::Whole).await?;
     if by.request_id.as_ref().is_some_and(|id| state.fulfilled(id).is_some()) {
         return Ok(()); // Done before; the engine knows what to answer.
@@ -318,16 +336,20 @@ async fn preflight(
         _ => false,
     };
     if !is_known {
-        content.artifacts = unsent(files)?;
-        match rehearse(registry.as_ref(), by, model, choice, &content, stage).await {
+        if !files.is_empty() {
+            content.artifacts = unsent(files)?;
+        }
+        match rehearse(registry, by, model, choice, &content, stage).await {
             Ok(_) => return Ok(()),
             Err(_) if matches!(choice, VersionChoice::Auto) => {}
             Err(refused) => return Err(refused),
         }
     }
     // The answer may hang on the bytes: the same ones again are no new version.
-    content.artifacts = hashed(files).await?;
-    rehearse(registry.as_ref(), by, model, choice, &content, stage).await.map(|_| ())
+    if !files.is_empty() {
+        content.artifacts = hashed(files).await?;
+    }
+    rehearse(registry, by, model, choice, &content, stage).await.map(|_| ())
 }
 
 /// What a registration would record.

@@ -476,6 +476,7 @@ fn lineage(before: &Content, after: &Content) -> Vec<ValueChange> {
             text(new.feature_engineering_version.as_ref()),
         ),
         ("experiment", text(old.experiment.as_ref()), text(new.experiment.as_ref())),
+        ("run", text(old.run.as_ref()), text(new.run.as_ref())),
         ("parent model", text(old.parent_model.as_ref()), text(new.parent_model.as_ref())),
     ])
 }

@@ -11,6 +11,7 @@ mod ancestry;
 mod annotate;
 mod approval;
 mod environments;
+mod experiments;
 mod gates;
 mod health;
 mod promotion;
@@ -93,6 +94,7 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
     let model = match (context.stream, command) {
         (Stream::Model(model), _) => model,
         (Stream::Health(_), Command::ReportHealth { summaries }) => return Ok(health::report(summaries)?),
+        (Stream::Experiment(experiment), _) => return Ok(experiments::decide(state, experiment, command)?),
         (Stream::Registry, Command::ChangePolicy { change }) => return Ok(rules.change_policy(change)?),
         _ => return Err(Rejection::WrongStream.into()),
     };
@@ -137,8 +139,13 @@ pub fn decide(state: &ModelState, command: &Command, context: &Context<'_>) -> R
         Command::ConcludeTrial { treatment } => rules.conclude_trial(treatment)?,
         Command::AbortTrial { treatment } => rules.abort_trial(treatment)?,
         Command::NoteCopy(copied) => rules.note_copy(copied)?,
+        Command::ReportHealth { .. }
+        | Command::StartRun(_)
+        | Command::LogRun { .. }
+        | Command::ContinueRun { .. }
+        | Command::NoteVersion { .. }
+        | Command::EndRun { .. } => return Err(Rejection::WrongStream.into()),
         // What happened elsewhere has happened, whatever the rules say.
-        Command::ReportHealth { .. } => return Err(Rejection::WrongStream.into()),
         Command::Adopt(adoption) => return Ok(adopt::adopt(state, adoption, context)?),
     };
     rules.check_ancestry(model, &events)?;

@@ -12,7 +12,7 @@
 //! are two chains, and a version `c` that was made like `b` hangs on the second. Every path in the graph is true of the
 //! versions at its end. Who asks for `feature-engineering:v1` gets what follows from both nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use petgraph::Direction::{Incoming, Outgoing};
@@ -120,7 +120,10 @@ impl Graph {
             return;
         }
         if let Some(weight) = self.graph.node_weight_mut(node) {
-            weight.set_details(Some(version.digest), &BTreeMap::new());
+            // Runs share the node of their experiment, so the run is a fact of the version.
+            let run = version.content.metadata.run.as_ref();
+            let attributes = run.map(|run| ("run".to_owned(), run.to_string().into()));
+            weight.set_details(Some(version.digest), &attributes.into_iter().collect());
         }
         let content = &version.content;
         if let Some(last) = self.chain(content) {

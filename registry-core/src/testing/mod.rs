@@ -145,6 +145,7 @@ macro_rules! exam {
             searches_have_one_answer,
             lineage_crosses_models,
             a_broken_rule_rolls_back_once,
+            an_experiment_is_tracked_to_its_version,
             commits_are_watched_in_order,
             a_follower_sees_the_new_production_version,
         ]);

@@ -13,6 +13,7 @@ use crate::compare::Significance;
 use crate::content::{Content, Finite, Metric};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::experiment::{RunLog, RunStatus};
 use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
 use crate::gate::Gate;
@@ -863,6 +864,39 @@ pub async fn a_broken_rule_rolls_back_once(candidate: &dyn Candidate) {
     assert_eq!(rollbacks, 1);
     let health = registry.log(Stream::Health(model), Revision::FIRST, 100).await.unwrap();
     assert_eq!(health.len(), 1, "what was observed is in a log of its own");
+}
+
+/// A run says what it does through one handle; another sees it, and the version that came out of it.
+pub async fn an_experiment_is_tracked_to_its_version(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("tracked");
+    let experiment = one.experiment("exp-003-xgboost".parse().unwrap(), &by("trainer"));
+    let mut run = experiment.increment("0042".parse().unwrap()).start().await.unwrap();
+    run.param("max_depth", 6).await.unwrap();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    run.metric("loss", 2, f64::NAN).await.unwrap();
+    run.metric("accuracy", 2, 0.75).await.unwrap();
+    let weights = Bytes::from_static(b"the weights of a run");
+    run.artifact(&Upload { path: "model.bin".parse().unwrap(), source: &weights }).await.unwrap();
+    let registered = run.register_model(&model, Content::default(), &[]).await.unwrap();
+    let name = run.name().clone();
+    run.finish().await.unwrap();
+    let late = two.log_run(&by("late"), &name, RunLog::default()).await.unwrap_err();
+    assert!(matches!(late.rejection(), Some(Rejection::RunEnded { .. })), "{late}");
+
+    let seen = two.run(&name).await.unwrap();
+    assert_eq!(seen.status(two.clock().now()), RunStatus::Finished);
+    let loss = &seen.metrics[&"loss".parse().unwrap()];
+    assert_eq!((loss.count, loss.not_numbers, loss.max.map(Finite::get)), (2, 1, Some(0.5)));
+    let values = two.run_metrics(&name, Some(&"loss".parse().unwrap()), None).await.unwrap();
+    assert_eq!(values.points.iter().map(|point| point.step).collect::<Vec<_>>(), [1, 2]);
+    let found = two.get(&model, &Selector::Newest).await.unwrap();
+    assert_eq!((found.digest, found.content.metadata.run.as_ref()), (registered.version.digest, Some(&name)));
+    let file = found.artifact(&"model.bin".parse().unwrap()).unwrap();
+    assert_eq!(two.read(file, 1_000).await.unwrap(), weights);
+    let versions = two.run_versions(&name).await.unwrap();
+    assert_eq!(versions.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tracked@v0.1.0"]);
+    assert_eq!(two.experiments(None, 10).await.unwrap(), [name.experiment]);
 }
 
 /// None left out, from another handle.

@@ -14,6 +14,7 @@ mod ancestry;
 mod annotate;
 mod approval;
 mod environments;
+mod experiments;
 mod gates;
 mod promotion;
 mod registration;
