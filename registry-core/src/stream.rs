@@ -103,6 +103,9 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
+    /// All kinds.
+    pub const ALL: [StreamKind; 3] = [StreamKind::Model, StreamKind::Health, StreamKind::Registry];
+
     /// The first part of the stream's text form.
     pub fn as_str(self) -> &'static str {
         match self {
