@@ -151,3 +151,87 @@ fn what_cannot_be_is_refused_and_says_why() {
 fn world_text(world: &World, name: &str) -> String {
     std::fs::read_to_string(world.work().join(name)).unwrap()
 }
+
+/// The records of the log, taken out past everything that would refuse it.
+fn taken_out(world: &World) -> Vec<Vec<u8>> {
+    let database = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
+    let select = "SELECT body FROM commits WHERE stream = 'model/fraud' ORDER BY revision";
+    let bodies: Vec<Vec<u8>> = {
+        let mut rows = database.prepare(select).unwrap();
+        let bodies = rows.query_map([], |row| row.get(0)).unwrap();
+        bodies.map(Result::unwrap).collect()
+    };
+    database
+        .execute_batch(
+            "DROP TRIGGER commits_are_never_changed; DROP TRIGGER commits_are_never_removed;
+             DELETE FROM checkpoints; DELETE FROM commits WHERE stream = 'model/fraud'",
+        )
+        .unwrap();
+    bodies
+}
+
+fn put_back(world: &World, bodies: &[Vec<u8>]) {
+    let database = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
+    let insert = "INSERT INTO commits (stream, revision, request_id, time_us, body)
+                  VALUES ('model/fraud', ?1, 'request-' || ?1, ?1, ?2)";
+    for (revision, body) in (1_i64..).zip(bodies) {
+        database.execute(insert, rusqlite::params![revision, body]).unwrap();
+    }
+}
+
+/// The log with another actor in a commit and all digests from there on made anew.
+fn made_anew(bodies: &[Vec<u8>], mallory_at: u64) -> Vec<Vec<u8>> {
+    use registry_core::codec::{decode, encode};
+    let mut previous = None;
+    let anew = |(revision, body): (u64, &Vec<u8>)| {
+        let place = registry_core::Revision::new(revision).unwrap();
+        let (mut commit, _) = decode(&"model/fraud".parse().unwrap(), place, body).unwrap();
+        if revision == mallory_at {
+            commit.actor = "mallory".parse().unwrap();
+        }
+        commit.previous = previous;
+        let encoded = encode(&commit);
+        previous = Some(encoded.digest);
+        encoded.bytes
+    };
+    (1..).zip(bodies).map(anew).collect()
+}
+
+#[test]
+fn five_ways_to_tamper_end_with_the_exit_code_for_what_is_corrupt() {
+    let original = lived();
+    original.ok(&["promote", "fraud", "v1", "--to", "production"]);
+    original.ok(&["tag", "fraud", "team=risk"]);
+    original.ok(&words(&["checkpoint", "keygen"], &KEYS));
+    original.ok(&["checkpoint", "create", "--key", "key.pem", "--output", "kept.json"]);
+    let verify = ["verify", "--against", "kept.json", "--public-key", "key.pub.pem"];
+    assert_eq!(original.run(&verify).code, 0);
+    // What is done to the records, whether `verify` finds it by itself, and what it says with the checkpoint.
+    type Tamper = fn(&mut Vec<Vec<u8>>);
+    let ways: [(Tamper, i32, &str); 5] = [
+        (
+            |records| {
+                let text = String::from_utf8(records[1].clone()).unwrap();
+                records[1] = text.replace("ada@example.com", "eve@example.com").into_bytes();
+            },
+            8,
+            "revision 2: its bytes have digest",
+        ),
+        (|records| records.swap(1, 2), 8, "it is revision 3 of"),
+        (|records| records.truncate(2), 0, "the log ends at 2: its tail was cut off"),
+        // It shares three commits, and goes on otherwise.
+        (|records| *records = made_anew(records, 4), 0, "is another commit than the one noted"),
+        // It shares nothing.
+        (|records| *records = made_anew(records, 1), 0, "is another commit than the one noted"),
+    ];
+    for (tamper, alone, says) in ways {
+        let world = World::copy_of(&original);
+        let mut records = taken_out(&world);
+        assert_eq!(records.len(), 4);
+        tamper(&mut records);
+        put_back(&world, &records);
+        assert_eq!(world.run(&["verify"]).code, alone, "{says}");
+        let ran = world.run(&verify);
+        assert!(ran.code == 8 && ran.stdout.contains(says), "{says}: {} {}", ran.code, ran.stdout);
+    }
+}
