@@ -31,8 +31,14 @@ pub(crate) struct Envelope {
 #[serde(deny_unknown_fields)]
 struct Signature {
     sig: String,
-    #[serde(default)]
-    keyid: String,
+    /// Others leave it out, or empty.
+    keyid: Option<String>,
+}
+
+impl Signature {
+    fn named_key(&self) -> Option<KeyId> {
+        self.keyid.as_ref().and_then(|id| id.parse().ok())
+    }
 }
 
 impl Envelope {
@@ -43,7 +49,7 @@ impl Envelope {
         Envelope {
             payload: Base64::encode_string(payload),
             payload_type: payload_type.to_owned(),
-            signatures: vec![Signature { sig, keyid }],
+            signatures: vec![Signature { sig, keyid: Some(keyid) }],
         }
     }
 
@@ -67,7 +73,7 @@ impl Envelope {
 
     /// The key that the first signature says it was made with, if it says so.
     pub(crate) fn named_key(&self) -> Option<KeyId> {
-        self.signatures.first().and_then(|signature| signature.keyid.parse().ok())
+        self.signatures.first().and_then(Signature::named_key)
     }
 
     /// The key among those given that made one of the signatures. `hint` names the key where the envelope does not.
@@ -81,7 +87,7 @@ impl Envelope {
         let mut blamed = None;
         for signature in self.signatures.iter().take(SIGNATURES_MAX) {
             let sig = bytes(what, &signature.sig)?;
-            let named = signature.keyid.parse().ok().or(hint);
+            let named = signature.named_key().or(hint);
             for key in keys.iter().filter(|key| named.is_none_or(|named| named == key.id())) {
                 if key.verifies(&signed, &sig) {
                     return Ok(key.id());

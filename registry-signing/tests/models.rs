@@ -334,6 +334,15 @@ fn bundles_of_other_kinds_are_named() {
     ] {
         assert!(error.to_string().contains(problem), "{problem}: {error}");
     }
+    // An envelope that names no key at all is as good as one that names none in words.
+    for keyid in [None, Some(Value::Null)] {
+        let mut unnamed = good.clone();
+        let signature = unnamed["dsseEnvelope"]["signatures"][0].as_object_mut().unwrap();
+        signature.remove("keyid");
+        signature.extend(keyid.map(|keyid| ("keyid".to_owned(), keyid)));
+        let signature = ModelSignature::parse(unnamed.to_string().as_bytes()).unwrap();
+        assert!(signature.verify_signature(&[key.verifying_key()]).is_ok());
+    }
     // Signatures of old releases have no hint.
     let mut old = good.clone();
     old["verificationMaterial"]["publicKey"] = json!({});
