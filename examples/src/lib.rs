@@ -9,7 +9,8 @@
 //! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
 //! was registered, `experiment` tracks trainings that register themselves, `trial` tries a version beside another
 //! before it is promoted, `lineage` follows what was made of what and what becomes of it, `living_documents` keeps
-//! the page of a model true, `shared_bucket` lets two processes meet in a bucket, and `mlflow` puts a registry
+//! the page of a model true, `signing` shows what a checkpoint and a signature find, `shared_bucket` lets two
+//! processes meet in a bucket, and `mlflow` puts a registry
 //! around an MLflow server that runs already.
 
 pub mod describe;

@@ -245,6 +245,22 @@ fn the_page_of_a_model_keeps_up_and_keeps_what_was_added() {
 }
 
 #[test]
+fn what_was_forged_is_found_by_those_who_have_the_keys() {
+    assert_in_order(
+        &unwrapped(&output(env!("CARGO_BIN_EXE_signing"), &[])),
+        &[
+            "v1.0.0 is as it was signed",
+            "model/tumour-diagnosis ended at revision 3",
+            "model/tumour-diagnosis is what it was, and has 1 more",
+            "Its 4 commits follow each other, digest by digest. By itself it is sound.",
+            "model/tumour-diagnosis, revision 3: is another commit than the one noted",
+            "v1.0.0: model.json: is another than the one that was signed",
+            "was not signed by the auditors",
+        ],
+    );
+}
+
+#[test]
 fn what_was_trained_is_found_by_what_it_is() {
     let text = output(env!("CARGO_BIN_EXE_search"), &[]);
     assert_in_order(

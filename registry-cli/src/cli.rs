@@ -6,7 +6,7 @@ use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
     annotate, approval, archive, compare, docs, drift, environments, experiment, get, history, lineage, list,
-    maintain, monitor, policy, register, search, stage, trial,
+    maintain, monitor, policy, register, search, signing, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -162,7 +162,9 @@ commands! {
     "policy", "Show or change rules: who must approve, what must be shown, and which moves are allowed", Policy, policy::PolicyCommand, policy::PolicyCommand::augment_subcommands;
     "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
     "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;
-    "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "verify", "Check that the record is untouched, and the bytes with --bytes, also against a signed checkpoint", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "checkpoint", "Note where the logs end, signed, to be kept elsewhere", Checkpoint, signing::CheckpointCommand, signing::CheckpointCommand::augment_subcommands;
+    "sign", "Sign the files of a version, or verify such a signature, as OpenSSF model signing does", Sign, signing::SignCommand, signing::SignCommand::augment_subcommands;
     "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
     "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
     "gc", "Remove bytes that no version and no run needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;

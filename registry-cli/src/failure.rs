@@ -152,6 +152,21 @@ impl From<registry_docs::Error> for Failure {
     }
 }
 
+impl From<registry_signing::Error> for Failure {
+    fn from(error: registry_signing::Error) -> Self {
+        use registry_signing::Error;
+        match error {
+            Error::Registry(error) => error.into(),
+            Error::Invalid(invalid) => invalid.into(),
+            Error::OtherKey { .. } | Error::WrongSignature { .. } | Error::Unsound { .. } => {
+                Failure::new(Kind::Corrupt, error.to_string())
+            }
+            Error::NoRandomNumbers(_) => Failure::new(Kind::Unavailable, error.to_string()),
+            other => Failure::new(Kind::Invalid, other.to_string()),
+        }
+    }
+}
+
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {
         Failure::Registry(invalid.into())

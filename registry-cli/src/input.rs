@@ -2,26 +2,50 @@
 //! their size, and whatever is wrong with them is said with the name of the file or of the pair.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use registry_core::lineage::{Derivation, Link};
 use registry_core::{Direction, Invalid, Key, Metric, Tags};
+use registry_signing::{SigningKey, VerifyingKey};
 
 use crate::failure::Failure;
 
 /// The largest card, signature, feature schema or environment file that is read.
 const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The text of a file.
-pub(crate) fn text_file(path: &Path) -> Result<String, Failure> {
+/// The bytes of a file, if there are at most so many.
+pub(crate) fn bounded_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| Failure::file(path, error))?;
-    let read = file.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let read = file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|error| Failure::file(path, error))?;
-    if TEXT_BYTES_MAX < bytes.len() as u64 {
-        return Err(Failure::file(path, format!("is larger than {TEXT_BYTES_MAX} bytes")));
+    if bytes_max < bytes.len() as u64 {
+        return Err(Failure::file(path, format!("is larger than {bytes_max} bytes")));
     }
+    Ok(bytes)
+}
+
+/// The text of a file.
+pub(crate) fn text_file(path: &Path) -> Result<String, Failure> {
+    let bytes = bounded_file(path, TEXT_BYTES_MAX)?;
     String::from_utf8(bytes).map_err(|_| Failure::file(path, "is not text in UTF-8"))
+}
+
+/// A private key in a PEM file.
+pub(crate) fn signing_key(path: &Path) -> Result<SigningKey, Failure> {
+    // The address of a key in a device is no path, and is answered as what it is.
+    if let Some(address) = path.to_str().filter(|text| text.starts_with("pkcs11:")) {
+        return Ok(SigningKey::from_pem(address)?);
+    }
+    SigningKey::from_pem(&text_file(path)?).map_err(|error| Failure::file(path, error))
+}
+
+/// Public keys in PEM files.
+pub(crate) fn verifying_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
+    let key = |path: &PathBuf| {
+        VerifyingKey::from_pem(&text_file(path)?).map_err(|error| Failure::file(path, error))
+    };
+    paths.iter().map(key).collect()
 }
 
 /// What a file says, in the format that its extension names.

@@ -23,14 +23,14 @@ use crate::codec::{DecodeError, decode};
 use crate::digest::Digest;
 use crate::engine::check_link;
 use crate::error::Error;
-use crate::ext::HISTORY_PAGE;
+use crate::ext::{HISTORY_PAGE, RegistryExt as _};
 use crate::invalid::Invalid;
 use crate::name::ModelName;
 use crate::registry::Registry;
 use crate::rejection::Rejection;
 use crate::state::{Head, ModelState};
 use crate::storage::{Append, Blob, Record, StorageError, StorageErrorKind, StoredRecord};
-use crate::stream::{Revision, Stream, StreamKind};
+use crate::stream::{Revision, Stream};
 use crate::terms::terms;
 
 /// The newest format of archives that this library writes and reads.
@@ -77,7 +77,7 @@ impl ArchiveManifest {
     pub async fn of<R: Registry + ?Sized>(registry: &R, model: Option<&ModelName>) -> Result<Self, Error> {
         let streams = match model {
             Some(model) => vec![Stream::from(model)],
-            None => all_streams(registry).await?,
+            None => registry.all_streams().await?,
         };
         let (mut archived, mut blobs) = (Vec::new(), BTreeMap::new());
         for stream in streams {
@@ -153,24 +153,6 @@ impl ArchiveManifest {
         let found = self.blobs.binary_search_by(|blob| blob.digest.cmp(digest)).ok()?;
         self.blobs.get(found).map(|blob| blob.size)
     }
-}
-
-async fn all_streams<R: Registry + ?Sized>(registry: &R) -> Result<Vec<Stream>, Error> {
-    let mut streams: Vec<Stream> = Vec::new();
-    for kind in [StreamKind::Experiment, StreamKind::Health, StreamKind::Model, StreamKind::Registry] {
-        let mut after: Option<Stream> = None;
-        loop {
-            let page = registry.streams(kind, None, after.as_ref(), HISTORY_PAGE).await?;
-            after = page.last().cloned();
-            let is_last = page.len() < HISTORY_PAGE;
-            streams.extend(page);
-            if is_last {
-                break;
-            }
-        }
-    }
-    streams.sort_by_cached_key(Stream::to_string);
-    Ok(streams)
 }
 
 /// The records from a revision on, up to `last`; none if there are no more.

@@ -15,7 +15,7 @@ use crate::command::{By, Command, Request, VersionChoice};
 use crate::compare::{CompareOptions, Subject, VersionComparison, compare};
 use crate::compat::Finding;
 use crate::content::{Artifact, Content, Deployment, Manifest, Metadata, Metric, Tags};
-use crate::digest::Hasher;
+use crate::digest::{Digest, Hasher};
 use crate::environments::{self, Arrival, PromoteToOptions};
 use crate::error::Error;
 use crate::event::{Event, Origin, RollbackSafety, RolledBack};
@@ -39,7 +39,7 @@ use crate::storage::{Blob, ByteSource, ByteStream, Progress, verified};
 use crate::stream::{Revision, Stream, StreamKind};
 use crate::time::Timestamp;
 use crate::trial::{ConcludedTrial, Judgement, Tally, Traffic, Trial, TrialPlan};
-use crate::verify::{Verification, VerifyOptions, verify};
+use crate::verify::{Verification, VerifyOptions, verify, verify_since};
 use crate::version::Version;
 use crate::watch::{Follower, Watch};
 
@@ -918,6 +918,28 @@ pub trait RegistryExt: Registry {
         }
     }
 
+    /// All logs there are, of every kind, in the order of their names. One whose first commit is on its way, or never
+    /// came, may be among them.
+    fn all_streams(&self) -> impl Future<Output = Result<Vec<Stream>, Error>> + Send {
+        async move {
+            let mut streams: Vec<Stream> = Vec::new();
+            for kind in StreamKind::ALL {
+                let mut after: Option<Stream> = None;
+                loop {
+                    let page = self.streams(kind, None, after.as_ref(), HISTORY_PAGE).await?;
+                    after = page.last().cloned();
+                    let is_last = page.len() < HISTORY_PAGE;
+                    streams.extend(page);
+                    if is_last {
+                        break;
+                    }
+                }
+            }
+            streams.sort_by_cached_key(Stream::to_string);
+            Ok(streams)
+        }
+    }
+
     /// The versions of all models that match a query, a page at a time. See [`search`](crate::search).
     fn search(&self, query: &Query) -> impl Future<Output = Result<Page, Error>> + Send {
         crate::search::search(self, query)
@@ -1024,6 +1046,17 @@ pub trait RegistryExt: Registry {
     ) -> impl Future<Output = Result<Verification, Error>> + Send {
         let stream = stream.into();
         async move { verify(self, &stream, options).await }
+    }
+
+    /// Checks a log from a commit on that was noted earlier, elsewhere: it must be that very commit, and what follows
+    /// must follow from it. What lies before it is not read; its digest stands for all of it.
+    fn verify_since(
+        &self,
+        stream: impl Into<Stream>,
+        noted: (Revision, Digest),
+    ) -> impl Future<Output = Result<Verification, Error>> + Send {
+        let stream = stream.into();
+        async move { verify_since(self, &stream, noted).await }
     }
 
     /// Removes bytes that no version and no run needs any more.

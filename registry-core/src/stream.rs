@@ -130,6 +130,10 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
+    /// All kinds.
+    pub const ALL: [StreamKind; 4] =
+        [StreamKind::Model, StreamKind::Health, StreamKind::Experiment, StreamKind::Registry];
+
     /// The first part of the stream's text form.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -237,6 +241,18 @@ impl fmt::Display for Term {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever adds a kind is led here by the compiler.
+    #[test]
+    fn all_kinds_are_in_the_list_of_all() {
+        let place = |kind| match kind {
+            StreamKind::Model => 0,
+            StreamKind::Health => 1,
+            StreamKind::Experiment => 2,
+            StreamKind::Registry => 3,
+        };
+        assert_eq!(StreamKind::ALL.map(place), [0, 1, 2, 3]);
+    }
 
     #[test]
     fn streams_round_trip_as_text() {

@@ -1,7 +1,8 @@
 //! Why this exists: "is the record untouched?" Going through a log link by link finds every commit
 //! that was altered, exchanged, reordered or taken out, and goes on behind it, so that the report is
 //! whole. What it cannot find by itself is a tail that was cut off, or a log that was rewritten from
-//! some commit on with all digests made anew: for that, compare the head with one noted elsewhere.
+//! some commit on with all digests made anew: for that, compare the head with one noted elsewhere. The crate
+//! `registry-signing` notes the heads of all logs, signed.
 
 use futures_util::StreamExt as _;
 
@@ -77,12 +78,27 @@ pub enum Problem {
         /// What.
         problem: String,
     },
-    /// The log does not hold the commit that it was compared with.
-    Against {
-        /// The commit's place.
+    /// There is no commit at all, where one was noted.
+    Gone {
+        /// The place of the commit that was noted.
+        noted: Revision,
+    },
+    /// The log ends before the commit that was noted: its tail was cut off.
+    CutOff {
+        /// The place of the commit that was noted.
+        noted: Revision,
+        /// Where the log ends.
+        last: Revision,
+    },
+    /// The log holds another commit than the one that was noted: it was rewritten up to here, or another log that
+    /// shares its beginning was put in its place.
+    OtherHistory {
+        /// The place.
         revision: Revision,
-        /// What.
-        problem: String,
+        /// The digest that was noted.
+        noted: Digest,
+        /// The digest of the commit that is there.
+        found: Digest,
     },
 }
 
@@ -92,7 +108,17 @@ impl std::fmt::Display for Problem {
             Problem::Commit { revision, problem } => write!(f, "revision {revision}: {problem}"),
             Problem::File { version, path, problem } => write!(f, "{version} {path}: {problem}"),
             Problem::RunFile { run, path, problem } => write!(f, "run {run} {path}: {problem}"),
-            Problem::Against { revision, problem } => write!(f, "revision {revision}: {problem}"),
+            Problem::Gone { noted } => {
+                write!(f, "revision {noted}: it is gone, and all of the log with it")
+            }
+            Problem::CutOff { noted, last } => {
+                write!(f, "revision {noted}: the log ends at {last}: its tail was cut off")
+            }
+            Problem::OtherHistory { revision, noted, found } => write!(
+                f,
+                "revision {revision}: is another commit than the one noted, {found} instead of {noted}: the log was \
+                 rewritten, or another was put in its place"
+            ),
         }
     }
 }
@@ -105,15 +131,44 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
     stream: &Stream,
     options: VerifyOptions,
 ) -> Result<Verification, Error> {
+    let (mut found, state) = read(registry, stream, Revision::FIRST, options.against).await?;
+    if options.bytes {
+        verify_files(registry, &state, &mut found).await?;
+    }
+    Ok(found)
+}
+
+pub(crate) async fn verify_since<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+    noted: (Revision, Digest),
+) -> Result<Verification, Error> {
+    let (found, _) = read(registry, stream, noted.0, Some(noted)).await?;
+    match found.commits {
+        // Where the log ends instead, only its beginning can tell.
+        0 => Ok(read(registry, stream, Revision::FIRST, Some(noted)).await?.0),
+        _ => Ok(found),
+    }
+}
+
+/// Goes through a log from a commit on.
+async fn read<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+    first: Revision,
+    against: Option<(Revision, Digest)>,
+) -> Result<(Verification, ModelState), Error> {
     let mut found = Verification { commits: 0, files: 0, bytes: 0, head: None, problems: Vec::new() };
     let mut state = ModelState::new();
-    let mut next = Revision::FIRST;
+    let mut next = first;
+    let mut last = None;
     let mut page_size = HISTORY_PAGE;
     while found.problems.len() < PROBLEMS_MAX {
         match registry.history(stream, next, page_size).await {
             Ok(page) => {
                 for recorded in &page {
-                    check(recorded, &mut state, &mut found, options);
+                    check(recorded, &mut state, &mut found, against);
+                    last = Some(recorded.commit.revision);
                     next = recorded.commit.revision.next();
                 }
                 if page.len() < page_size {
@@ -128,6 +183,7 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
             }
             Err(Error::CorruptLog(DecodeError::Corrupt { problem, .. })) => {
                 found.problems.push(Problem::Commit { revision: next, problem });
+                last = Some(next);
                 next = next.next();
                 page_size = HISTORY_PAGE;
             }
@@ -135,22 +191,24 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
         }
     }
     found.head = state.head;
-    if let Some((revision, _)) = options.against
-        && state.revision() < Some(revision)
-    {
-        let problem = match state.revision() {
-            Some(last) => format!("the log ends at {last}: its tail was cut off"),
-            None => "the log is empty".to_owned(),
-        };
-        found.problems.push(Problem::Against { revision, problem });
+    if let Some((noted, _)) = against {
+        match last {
+            None => found.problems.push(Problem::Gone { noted }),
+            Some(last) if last < noted && found.problems.len() < PROBLEMS_MAX => {
+                found.problems.push(Problem::CutOff { noted, last });
+            }
+            Some(_) => {}
+        }
     }
-    if options.bytes {
-        verify_files(registry, &state, &mut found).await?;
-    }
-    Ok(found)
+    Ok((found, state))
 }
 
-fn check(recorded: &Recorded, state: &mut ModelState, found: &mut Verification, options: VerifyOptions) {
+fn check(
+    recorded: &Recorded,
+    state: &mut ModelState,
+    found: &mut Verification,
+    against: Option<(Revision, Digest)>,
+) {
     let commit = &recorded.commit;
     found.commits += 1;
     // Behind a damaged commit the link cannot be checked; the damage itself is reported already.
@@ -160,13 +218,11 @@ fn check(recorded: &Recorded, state: &mut ModelState, found: &mut Verification, 
     {
         found.problems.push(Problem::Commit { revision, problem });
     }
-    if let Some((revision, digest)) = options.against
+    if let Some((revision, noted)) = against
         && revision == commit.revision
-        && digest != recorded.digest
+        && noted != recorded.digest
     {
-        let problem =
-            format!("is another commit than the one noted: {} instead of {digest}", recorded.digest);
-        found.problems.push(Problem::Against { revision, problem });
+        found.problems.push(Problem::OtherHistory { revision, noted, found: recorded.digest });
     }
     state.apply(commit, recorded.digest);
 }

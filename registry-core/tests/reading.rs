@@ -144,8 +144,38 @@ async fn a_tail_that_is_cut_off_is_found_against_a_head_noted_elsewhere() {
     let head = registry.verify(&fraud(), VerifyOptions::default()).await.unwrap().head.unwrap();
     assert_eq!(head.revision.get(), 10, "by itself a log cannot know of its tail");
     assert!(verify(10, head.digest).await.is_sound());
-    assert!(!verify(10, Digest::of(b"another")).await.is_sound());
-    assert!(!verify(20, head.digest).await.is_sound());
+    let rev = |number| Revision::new(number).unwrap();
+    let other = Digest::of(b"another");
+    let another = Problem::OtherHistory { revision: rev(10), noted: other, found: head.digest };
+    assert_eq!(verify(10, other).await.problems, std::slice::from_ref(&another));
+    let cut_off = Problem::CutOff { noted: rev(20), last: rev(10) };
+    assert_eq!(verify(20, head.digest).await.problems, std::slice::from_ref(&cut_off));
+    let nothing = registry.verify(&"other".parse::<ModelName>().unwrap(), VerifyOptions::default()).await;
+    assert_eq!(nothing.unwrap().problems, []);
+
+    // From a commit on, no more than what follows it is read, and all the same is found.
+    let since = |revision, digest| {
+        let registry = &registry;
+        async move { registry.verify_since(&fraud(), (rev(revision), digest)).await.unwrap() }
+    };
+    let seventh = registry.log(&fraud(), rev(7), 1).await.unwrap()[0].digest;
+    let found = since(7, seventh).await;
+    assert_eq!((found.commits, found.head, found.problems), (4, Some(head), vec![]));
+    assert_eq!(since(10, other).await.problems, [another]);
+    assert_eq!(since(20, other).await.problems, [cut_off]);
+    let gone = registry.verify_since(&"other".parse::<ModelName>().unwrap(), (rev(3), other)).await.unwrap();
+    assert_eq!(gone.problems, [Problem::Gone { noted: rev(3) }]);
+}
+
+#[tokio::test]
+async fn damage_behind_a_noted_commit_is_found_and_damage_before_it_is_not_looked_for() {
+    let mut log = long_log(20).await;
+    log.altered = [5, 15].into();
+    let registry = Engine::new(Arc::new(log), Arc::new(MemoryArtifacts::default()));
+    let tenth = registry.log(&fraud(), Revision::new(10).unwrap(), 1).await.unwrap()[0].digest;
+    let found = registry.verify_since(&fraud(), (Revision::new(10).unwrap(), tenth)).await.unwrap();
+    let [Problem::Commit { revision, .. }] = &found.problems[..] else { panic!("{:?}", found.problems) };
+    assert_eq!(revision.get(), 15);
 }
 
 /// A registry whose next read of a state takes until it is released.

@@ -1,17 +1,24 @@
 //! Why this exists: the commands of those who look after a registry: is the record untouched, what can
 //! go, and completions for their shell.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _};
 use registry_core::state::Head;
-use registry_core::{Digest, GarbageOptions, Invalid, ModelName, RegistryExt as _, Revision, VerifyOptions};
+use registry_core::{
+    Digest, EnvironmentName, GarbageOptions, Invalid, ModelName, RegistryExt as _, Revision, Stream,
+    Timestamp, VerifyOptions,
+};
+use registry_signing::{HeldLog, verify_against};
 use serde::Serialize;
 
 use crate::card::units;
 use crate::cli::Cli;
 use crate::commands::Session;
+use crate::commands::signing::checkpoint_file;
 use crate::failure::{Failure, Kind};
+use crate::input::verifying_keys;
 use crate::output::one_line;
 use crate::place::Purpose;
 use crate::words;
@@ -27,15 +34,33 @@ pub(crate) struct Verify {
     /// Also read all bytes of all versions that are not deleted
     #[arg(long)]
     bytes: bool,
-    /// A head noted earlier, elsewhere, as `verify` shows it: the log must still hold that commit
-    #[arg(long, value_name = "REVISION@DIGEST", value_parser = noted_head, requires = "models")]
-    against: Option<(Revision, Digest)>,
+    /// A head noted earlier, elsewhere, as `verify` shows it: the log must still hold that commit. Or a file with a
+    /// signed checkpoint: the same for every log in it
+    #[arg(long, value_name = "REVISION@DIGEST|FILE")]
+    against: Option<Against>,
+    /// The public key that a checkpoint must be signed with, as you got it from whoever signs; may be repeated, and any
+    /// of them will do. It must not come from where the checkpoint comes from
+    #[arg(long, value_name = "KEY", requires = "against")]
+    public_key: Vec<PathBuf>,
 }
 
-fn noted_head(text: &str) -> Result<(Revision, Digest), Invalid> {
-    match text.split_once('@') {
-        Some((revision, digest)) => Ok((revision.parse()?, digest.parse()?)),
-        None => Err(Invalid::new("head", text, "expected `REVISION@DIGEST`, for example `7@sha256:…`")),
+/// What the record is held against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Against {
+    Head(Revision, Digest),
+    Checkpoint(PathBuf),
+}
+
+impl std::str::FromStr for Against {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.split_once('@') {
+            Some((revision, digest)) if digest.starts_with("sha256:") => {
+                Ok(Against::Head(revision.parse()?, digest.parse()?))
+            }
+            _ => Ok(Against::Checkpoint(text.into())),
+        }
     }
 }
 
@@ -60,10 +85,19 @@ struct VerifiedAll {
 
 impl Verify {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        if self.against.is_some() && self.models.len() != 1 {
-            let problem = "a head belongs to one model; name exactly that";
-            return Err(Invalid::new("models", self.models.len(), problem).into());
-        }
+        let against = match &self.against {
+            Some(Against::Checkpoint(file)) => return self.against_checkpoint(session, file).await,
+            Some(Against::Head(..)) if !self.public_key.is_empty() => {
+                let problem = "a head is not signed; --public-key is for a checkpoint";
+                return Err(Invalid::new("option", "--public-key", problem).into());
+            }
+            Some(Against::Head(..)) if self.models.len() != 1 => {
+                let problem = "a head belongs to one model; name exactly that";
+                return Err(Invalid::new("models", self.models.len(), problem).into());
+            }
+            Some(Against::Head(revision, digest)) => Some((*revision, *digest)),
+            None => None,
+        };
         let registry = session.open(Purpose::Read).await?;
         let mut names = self.models.clone();
         let are_named = !names.is_empty();
@@ -77,7 +111,7 @@ impl Verify {
                 }
             }
         }
-        let options = VerifyOptions { bytes: self.bytes, against: self.against };
+        let options = VerifyOptions { bytes: self.bytes, against };
         let mut all = VerifiedAll { is_sound: true, models: Vec::new() };
         let mut problems = 0_u64;
         for model in names {
@@ -109,13 +143,60 @@ impl Verify {
         } else if all.models.is_empty() {
             session.out.line("there are no models")?;
         }
-        match problems {
-            0 => Ok(()),
-            _ => {
-                let message = format!("{} found; see above", words::count(problems, "problem", "problems"));
-                Err(Failure::new(Kind::Corrupt, message))
+        told(problems)
+    }
+
+    async fn against_checkpoint(&self, session: &mut Session, file: &Path) -> Result<(), Failure> {
+        if self.public_key.is_empty() {
+            let problem = "expected `REVISION@DIGEST`, or a file with a checkpoint, and with it --public-key KEY: a \
+                           checkpoint that is believed because of the key inside it proves nothing";
+            return Err(Invalid::new("head", file.display(), problem).into());
+        }
+        if !self.models.is_empty() {
+            let problem = "a checkpoint says itself of which logs it speaks; name no models";
+            return Err(Invalid::new("models", self.models.len(), problem).into());
+        }
+        let checkpoint = checkpoint_file(file)?;
+        let heads = checkpoint.verify_signature(&verifying_keys(&self.public_key)?)?;
+        let registry = session.open(Purpose::Read).await?;
+        let held = verify_against(registry.as_ref(), &heads, self.bytes).await?;
+        let problems = held.logs.iter().map(|log| log.verification.problems.len() as u64).sum();
+        let held = HeldView {
+            is_sound: held.is_sound(),
+            registry: heads.registry().clone(),
+            made: heads.made(),
+            logs: held.logs.iter().map(HeldLogView::from).collect(),
+        };
+        if session.out.json {
+            session.out.document(&held)?;
+        } else {
+            self.show_held(session, &held)?;
+        }
+        told(problems)
+    }
+
+    fn show_held(&self, session: &mut Session, held: &HeldView) -> Result<(), Failure> {
+        let paint = session.out.paint();
+        let made = format!("held against the checkpoint of {} at {}", held.registry, held.made);
+        session.out.line(paint.dim(&made))?;
+        for log in &held.logs {
+            let verdict = if log.is_sound { paint.good("sound") } else { paint.bad("damaged") };
+            let mut line = format!(
+                "{}: {verdict}, {}, {} since",
+                paint.bold(&log.log.to_string()),
+                words::count(log.commits, "commit", "commits"),
+                log.commits_since
+            );
+            if self.bytes {
+                let files = words::count(log.files, "file", "files");
+                line.push_str(&format!(", {files}, {}", words::bytes(log.bytes)));
+            }
+            session.out.line(line)?;
+            for problem in &log.problems {
+                session.out.line(format!("  {}", paint.bad(&one_line(problem))))?;
             }
         }
+        Ok(())
     }
 
     fn show(&self, session: &mut Session, found: &Verified) -> Result<(), Failure> {
@@ -138,6 +219,56 @@ impl Verify {
             session.out.line(format!("  {}", paint.bad(&one_line(problem))))?;
         }
         Ok(())
+    }
+}
+
+/// The answer to `verify` against a checkpoint.
+#[derive(Debug, Serialize)]
+struct HeldView {
+    is_sound: bool,
+    /// What the checkpoint calls the registry, and when it was made.
+    registry: EnvironmentName,
+    made: Timestamp,
+    logs: Vec<HeldLogView>,
+}
+
+/// What was found of a log that is in a checkpoint.
+#[derive(Debug, Serialize)]
+struct HeldLogView {
+    log: Stream,
+    is_sound: bool,
+    commits: u64,
+    /// How many of them came after the checkpoint.
+    commits_since: u64,
+    files: u64,
+    bytes: u64,
+    head: Option<Head>,
+    problems: Vec<String>,
+}
+
+impl From<&HeldLog> for HeldLogView {
+    fn from(held: &HeldLog) -> Self {
+        let found = &held.verification;
+        HeldLogView {
+            log: held.noted.log.clone(),
+            is_sound: found.is_sound(),
+            commits: found.commits,
+            commits_since: held.grown_by(),
+            files: found.files,
+            bytes: found.bytes,
+            head: found.head,
+            problems: found.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn told(problems: u64) -> Result<(), Failure> {
+    match problems {
+        0 => Ok(()),
+        _ => {
+            let message = format!("{} found; see above", words::count(problems, "problem", "problems"));
+            Err(Failure::new(Kind::Corrupt, message))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod register;
 pub(crate) mod search;
+pub(crate) mod signing;
 pub(crate) mod stage;
 pub(crate) mod trial;
 
@@ -95,6 +96,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trial(trial) => trial.run(&mut session).await,
         Command::Traffic(traffic) => traffic.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
+        Command::Checkpoint(checkpoint) => checkpoint.run(&mut session).await,
+        Command::Sign(sign) => sign.run(&mut session).await,
         Command::Export(export) => export.run(&mut session).await,
         Command::Import(import) => import.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,

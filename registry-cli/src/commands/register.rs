@@ -5,10 +5,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
 use registry_core::compat::{Comparison, compare_interfaces};
 use registry_core::event::{Numbering, VersionRegistered};
+use registry_core::gate::SIGNATURE_FILE;
 use registry_core::storage::ByteSource as _;
 use registry_core::{
     Artifact, Bump, By, Command, Content, Digest, Event, Hasher, Invalid, Manifest, ModelName, ModelState,
@@ -16,12 +18,14 @@ use registry_core::{
     Stage, Stream, Text, Version, VersionChoice,
 };
 use registry_files::{FileSource, ScannedFile};
+use registry_signing::SigningKey;
 use serde::Serialize;
 
 use crate::card::{Card, Described};
 use crate::cli::Writing;
 use crate::commands::{Session, tell_people, tell_program, warn};
 use crate::failure::Failure;
+use crate::input::signing_key;
 use crate::place::{self, Purpose};
 use crate::progress;
 
@@ -47,6 +51,9 @@ pub(crate) struct Register {
     /// The stage it starts in. Default: the one in the card, else development
     #[arg(long, value_name = "STAGE")]
     stage: Option<Stage>,
+    /// Sign all files with this private key, P-256, P-384 or P-521 in PEM; the signature is registered as `model.sig`
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     #[command(flatten)]
     described: Described,
     #[command(flatten)]
@@ -74,7 +81,8 @@ impl Register {
             let problem = "only a version that is given, with --version or in the card, can be too small";
             return Err(Invalid::new("option", "--allow-smaller", problem).into());
         }
-        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run }
+        let sign = self.sign.as_deref().map(signing_key).transpose()?;
+        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run, sign }
             .register(session)
             .await
     }
@@ -105,6 +113,9 @@ pub(crate) struct BumpCommand {
     /// The stage it starts in. Default: the one in the card, else development
     #[arg(long, value_name = "STAGE")]
     stage: Option<Stage>,
+    /// Sign all files with this private key, P-256, P-384 or P-521 in PEM; the signature is registered as `model.sig`
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     #[command(flatten)]
     described: Described,
     #[command(flatten)]
@@ -121,7 +132,8 @@ impl BumpCommand {
             BumpWord::Patch => Bump::Patch.into(),
             BumpWord::Auto => VersionChoice::Auto,
         };
-        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run: None }
+        let sign = self.sign.as_deref().map(signing_key).transpose()?;
+        Wish { by, model: self.model, paths: self.paths, stage: self.stage, choice, card, run: None, sign }
             .register(session)
             .await
     }
@@ -149,14 +161,20 @@ struct Wish {
     card: Card,
     /// The run that it comes out of.
     run: Option<RunName>,
+    sign: Option<SigningKey>,
 }
 
 impl Wish {
     async fn register(self, session: &mut Session) -> Result<(), Failure> {
-        let Wish { by, model, paths, stage, choice, card, run } = self;
+        let Wish { by, model, paths, stage, choice, card, run, sign } = self;
         let stage = stage.or(card.stage).unwrap_or(Stage::Development);
         let mut content = card.content;
         let files = scan(&paths)?;
+        let sign = sign.as_ref();
+        if sign.is_some() && files.iter().any(|file| file.path.as_str() == SIGNATURE_FILE) {
+            let problem = "is where --sign puts the signature; leave the file out";
+            return Err(Invalid::new("artifact path", SIGNATURE_FILE, problem).into());
+        }
         let rehearsing = place::open_to_rehearse(session.place()).await?;
         if let Some(run) = &run {
             content = rehearsing.content_from_run(run, content, files.is_empty()).await?;
@@ -166,16 +184,22 @@ impl Wish {
             if !files.is_empty() {
                 content.artifacts = hashed(&files).await?;
             }
+            content.artifacts = signed(&model, content.artifacts, sign)?.0;
             let (state, events) = rehearse(registry.as_ref(), &by, &model, &choice, &content, stage).await?;
             return tell_rehearsal(session, registry.as_ref(), &by, &model, &choice, content, state, events)
                 .await;
         }
-        preflight(rehearsing.as_ref(), &by, &model, &choice, &content, stage, &files).await?;
+        preflight(rehearsing.as_ref(), &by, &model, &choice, &content, stage, &files, sign).await?;
         let registry = session.open(Purpose::Begin).await?;
         if !files.is_empty() {
             content.artifacts =
                 uploaded(registry.as_ref(), model.as_str(), &files, !session.out.json).await?;
         }
+        let (artifacts, signature) = signed(&model, content.artifacts, sign)?;
+        if let Some(signature) = signature {
+            registry.upload(&SIGNATURE_FILE.parse()?, &signature, &|_| {}).await?;
+        }
+        content.artifacts = artifacts;
         let registration = Registration { version: choice, content, stage };
         let done = match &run {
             Some(run) => registry.register_from_run(&by, run, &model, registration, &[]).await?,
@@ -316,7 +340,25 @@ pub(crate) async fn uploaded(
     Ok(Manifest::new(artifacts)?)
 }
 
+/// The files with their signature among them, and the signature, if there is a key to sign with.
+fn signed(
+    model: &ModelName,
+    files: Manifest,
+    key: Option<&SigningKey>,
+) -> Result<(Manifest, Option<Bytes>), Failure> {
+    let Some(key) = key else { return Ok((files, None)) };
+    let signature = Bytes::from(registry_signing::sign_files(model, &files, key)?.to_bytes());
+    let artifact = Artifact {
+        path: SIGNATURE_FILE.parse()?,
+        digest: Digest::of(&signature),
+        size: u64::try_from(signature.len()).unwrap_or(u64::MAX),
+    };
+    let files = Manifest::new(files.iter().cloned().chain([artifact]).collect())?;
+    Ok((files, Some(signature)))
+}
+
 /// Refuses what would be refused anyway before bytes are sent.
+#[expect(clippy::too_many_arguments, reason = "all that a registration is made of, told once")]
 async fn preflight(
     registry: &dyn Registry,
     by: &By,
@@ -325,6 +367,7 @@ async fn preflight(
     content: &Content,
     stage: Stage,
     files: &[ScannedFile],
+    sign: Option<&SigningKey>,
 ) -> Result<(), Failure> {
     let state = registry.state(&Stream::Model(model.clone()), &Need::Whole).await?;
     if by.request_id.as_ref().is_some_and(|id| state.fulfilled(id).is_some()) {
@@ -349,6 +392,7 @@ async fn preflight(
     if !files.is_empty() {
         content.artifacts = hashed(files).await?;
     }
+    content.artifacts = signed(model, content.artifacts, sign)?.0;
     rehearse(registry, by, model, choice, &content, stage).await.map(|_| ())
 }
 

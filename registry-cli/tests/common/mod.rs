@@ -240,13 +240,13 @@ fn files(folder: &Path, found: &mut Vec<(PathBuf, u64)>) {
     }
 }
 
-/// The text without the instants of this century's second quarter, digests and drawn ids.
+/// The text without the instants of this century's second quarter, digests, ids of keys and drawn ids.
 pub(crate) fn redacted(text: &str) -> String {
     let mut result = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         if let Some((length, word)) =
-            [instant(rest), digest(rest), drawn_id(rest)].into_iter().flatten().next()
+            [instant(rest), digest(rest), key(rest), drawn_id(rest)].into_iter().flatten().next()
         {
             result.push_str(word);
             rest = &rest[length..];
@@ -283,6 +283,11 @@ fn hex(text: &str) -> usize {
 fn digest(text: &str) -> Option<(usize, &'static str)> {
     let digits = text.strip_prefix("sha256:")?;
     (hex(digits) == 64).then_some((71, "sha256:[digest]"))
+}
+
+fn key(text: &str) -> Option<(usize, &'static str)> {
+    let digits = text.strip_prefix("key ")?;
+    (hex(digits) == 64).then_some((68, "key [id]"))
 }
 
 fn drawn_id(text: &str) -> Option<(usize, &'static str)> {
