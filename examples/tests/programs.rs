@@ -92,7 +92,7 @@ fn the_life_of_a_model_is_told_from_training_to_audit() {
             "after the rollback: v2.0.0,",
             "by rollback from v2.1.0",
             "8. THE RECORD",
-            "18 commits, 4 files",
+            "20 commits, 4 files",
             "Nothing is wrong.",
             "9. A SERVICE READS PRODUCTION",
             "gets v2.0.0 with 30 input columns",

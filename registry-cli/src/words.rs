@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use registry_core::event::{
-    AbortCause, ApprovedMove, ClosedCause, Origin, StageCause, StageChanged, VersionRegistered,
+    AbortCause, ApprovedMove, ClosedCause, Origin, RefusedCause, StageCause, StageChanged, VersionRegistered,
 };
 use registry_core::lineage::Link;
 use registry_core::state::Stamp;
@@ -219,6 +219,14 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
         }
         Event::PromotionRejected { request, comment } => {
             format!("objected to {}{}", asked(request), remark(comment))
+        }
+        Event::ApprovalRefused { request, cause } => {
+            let why = match cause {
+                RefusedCause::Registrant => "registered the version",
+                RefusedCause::Requester => "asked for the promotion",
+                _ => "is not an approver",
+            };
+            format!("tried to approve {}, refused: {why}", asked(request))
         }
         Event::DecisionWithdrawn { request } => format!("took back the decision on {}", asked(request)),
         Event::PromotionClosed { request, cause } => {

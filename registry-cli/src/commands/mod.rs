@@ -174,6 +174,7 @@ pub(crate) async fn requests_of(
         let request = match event {
             Event::PromotionApproved { request, .. }
             | Event::PromotionRejected { request, .. }
+            | Event::ApprovalRefused { request, .. }
             | Event::DecisionWithdrawn { request }
             | Event::PromotionClosed { request, .. } => *request,
             Event::TrialObserved { trial, .. }
