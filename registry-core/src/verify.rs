@@ -93,6 +93,7 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
     registry: &R,
     stream: &Stream,
     options: VerifyOptions,
+    mut seen: impl FnMut(&Recorded) + Send,
 ) -> Result<Verification, Error> {
     let mut found = Verification { commits: 0, files: 0, bytes: 0, head: None, problems: Vec::new() };
     let mut state = ModelState::new();
@@ -103,6 +104,7 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
             Ok(page) => {
                 for recorded in &page {
                     check(recorded, &mut state, &mut found, options);
+                    seen(recorded);
                     next = recorded.commit.revision.next();
                 }
                 if page.len() < page_size {

@@ -105,11 +105,8 @@ fn show_policy(
     for (stage, rule) in &policy.stages {
         session.out.line(format!("  {stage:<12} {}", words::stage_rule(rule)))?;
     }
-    let moves = words::moves(policy);
-    if policy.transitions.is_none() {
-        return session.out.line(format!("  moves        {no_moves}"));
-    }
-    for line in moves {
+    let moves = policy.transitions.as_ref().map_or_else(|| no_moves.to_owned(), ToString::to_string);
+    for line in moves.split("; ") {
         session.out.line(format!("  moves        {line}"))?;
     }
     Ok(())
