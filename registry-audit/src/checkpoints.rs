@@ -156,7 +156,7 @@ impl Deployed<'_> {
                 answer(CheckResult::Passed, format!("back to {to}, safe for clients"))
             }
             Some(RollbackSafety { to, safe: Some(false), findings }) => {
-                let many = counted(findings.len(), "finding", "findings");
+                let many = counted(findings.len() as u64, "finding", "findings");
                 answer(CheckResult::Failed, format!("back to {to}, which breaks clients ({many})"))
             }
             Some(RollbackSafety { to, .. }) => answer(

@@ -287,7 +287,7 @@ impl<'a> ModelFold<'a> {
             }
             Event::RolledBack(done) => {
                 if done.forced {
-                    let findings = counted(done.findings.len(), "finding", "findings");
+                    let findings = counted(done.findings.len() as u64, "finding", "findings");
                     let detail = format!("{} to {}, with {findings} for clients", done.from, done.to);
                     let about = Some(done.to.clone());
                     self.exception(

@@ -192,7 +192,7 @@ impl ModelReport {
 }
 
 /// `1 flaw`, `3 flaws`.
-pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
 }
 

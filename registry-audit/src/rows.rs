@@ -121,7 +121,7 @@ words! {
         BackoutPlan = "backout_plan",
         /// A signature is among the files.
         Signature = "signature",
-        /// The log that says all this is untouched.
+        /// The log that says all this is sound, link by link.
         SoundRecord = "sound_record",
     }
 }

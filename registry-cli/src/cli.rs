@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, archive, compare, docs, drift, environments, get, history, lineage, list, maintain,
-    monitor, policy, register, search, stage, trial,
+    annotate, approval, archive, audit, compare, docs, drift, environments, get, history, lineage, list,
+    maintain, monitor, policy, register, search, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -162,6 +162,7 @@ commands! {
     "trial", "Try a version beside another on real requests: A/B tests and canaries", Trial, trial::TrialCommand, trial::TrialCommand::augment_subcommands;
     "traffic", "Show which version gets which share of the requests", Traffic, trial::TrafficCommand, trial::TrafficCommand::augment_args;
     "verify", "Check that the record is untouched, and the bytes with --bytes", Verify, maintain::Verify, maintain::Verify::augment_args;
+    "audit", "Report who deployed what, who approved it and on what evidence, and what was out of the ordinary", Audit, audit::Audit, audit::Audit::augment_args;
     "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
     "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
     "gc", "Remove bytes that no version needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;

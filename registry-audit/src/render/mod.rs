@@ -34,29 +34,29 @@ impl Document {
             None => "all models".to_owned(),
         };
         let sound = match (report.is_sound, report.with_bytes) {
-            (true, true) => "untouched, and the bytes are those that were registered".to_owned(),
-            (true, false) => "untouched; the bytes were not read".to_owned(),
-            (false, _) => format!("NOT SOUND: {}", counted(report.flaws.len(), "flaw", "flaws")),
+            (true, true) => {
+                "sound: each commit fits the one before it, and the bytes are those that were registered"
+                    .to_owned()
+            }
+            (true, false) => "sound: each commit fits the one before it; the bytes were not read".to_owned(),
+            (false, _) => format!("NOT SOUND: {}", counted(report.flaws.len() as u64, "flaw", "flaws")),
         };
         let kept = match report.oldest_commit {
-            Some(oldest) => {
-                format!(
-                    "since {oldest}, {}",
-                    counted(usize::try_from(report.days_kept).unwrap_or(usize::MAX), "day", "days")
-                )
-            }
+            Some(oldest) => format!("since {oldest}, {}", counted(report.days_kept, "day", "days")),
             None => "there is none yet".to_owned(),
         };
         let versions = report.overview.iter().fold(0_u64, |sum, row| sum.saturating_add(row.versions));
+        let read = [
+            counted(report.commits, "commit", "commits"),
+            counted(report.models.len() as u64, "model", "models"),
+            counted(versions, "version", "versions"),
+        ];
         let facts = vec![
             ("About", about),
             ("Range", report.range.to_string()),
             ("Made at", report.as_of.to_string()),
             ("Record", sound),
-            (
-                "Read",
-                format!("{} commits, {} models, {versions} versions", report.commits, report.models.len()),
-            ),
+            ("Read", read.join(", ")),
             ("Kept", kept),
         ];
         let mut chapters =

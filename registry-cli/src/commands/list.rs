@@ -196,7 +196,7 @@ fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), 
     }
     if let Some(table) = &view.policy.transitions {
         for moves in table.to_string().split("; ") {
-            card.field("moves", moves.to_owned());
+            card.field("moves", moves);
         }
     }
     show_requests(&mut card, &view.requests, paint);

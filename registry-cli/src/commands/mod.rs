@@ -4,6 +4,7 @@
 pub(crate) mod annotate;
 pub(crate) mod approval;
 pub(crate) mod archive;
+pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod docs;
 pub(crate) mod drift;
@@ -93,6 +94,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trial(trial) => trial.run(&mut session).await,
         Command::Traffic(traffic) => traffic.run(&mut session).await,
         Command::Verify(verify) => verify.run(&mut session).await,
+        Command::Audit(audit) => audit.run(&mut session).await,
         Command::Export(export) => export.run(&mut session).await,
         Command::Import(import) => import.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
