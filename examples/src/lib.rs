@@ -8,7 +8,7 @@
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
 //! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
 //! was registered, `trial` tries a version beside another before it is promoted, `lineage` follows what was
-//! made of what and what becomes of it, `living_documents` keeps the page of a model true, `shared_bucket` lets
+//! made of what and what becomes of it, `audit` tells an auditor what happened, `living_documents` keeps the page of a model true, `shared_bucket` lets
 //! two processes meet in a bucket, and `mlflow` puts a registry around an MLflow server that runs already.
 
 pub mod describe;
@@ -28,6 +28,8 @@ mod documents {
     mod consistency {}
     #[doc = include_str!("../../docs/environments.md")]
     mod environments {}
+    #[doc = include_str!("../../docs/governance.md")]
+    mod governance {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
     #[doc = include_str!("../../docs/living-documents.md")]

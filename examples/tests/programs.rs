@@ -55,6 +55,24 @@ fn what_a_model_was_made_of_is_told_and_what_becomes_of_it() {
 }
 
 #[test]
+fn an_auditor_is_told_who_approved_and_who_went_past_everybody() {
+    assert_in_order(
+        &output(env!("CARGO_BIN_EXE_audit"), &[]),
+        &[
+            "Ana approves her own work: ana registered the version and may not approve it too",
+            "The record is sound; 9 commits were read.",
+            "v0.1.0 by bo, approved by [bo]",
+            "v0.1.1 by ana, approved by []",
+            "self_approval_attempt: ana registered the version",
+            "approval_overridden: bypassed: 1 approval by anyone",
+            "v0.1.1 approval_before_deployment: bypassed in an emergency",
+            "1 approval by anyone; not by whoever registered it or asked for it, from the registry, set by bo",
+            "19 tables for spreadsheets.",
+        ],
+    );
+}
+
+#[test]
 fn the_life_of_a_model_is_told_from_training_to_audit() {
     let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
     assert_in_order(

@@ -12,7 +12,7 @@ use crate::rows::{
     Inventory, Overview, PolicyChanged, Population, Request, RolledBack, Stated, TrialRun,
 };
 
-/// The form of the report as JSON. It rises if a program that reads the form before would read it wrongly.
+/// The form of the report as JSON. It rises with every change of the schema.
 pub const AUDIT_REPORT_FORMAT: u64 = 1;
 
 /// What the record of a registry, or of one model, says about a stretch of time. See [`audit`](crate::audit()).
