@@ -8,10 +8,10 @@
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
 //! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
 //! was registered, `experiment` tracks trainings that register themselves, `trial` tries a version beside another
-//! before it is promoted, `lineage` follows what was made of what and what becomes of it, `living_documents` keeps
-//! the page of a model true, `signing` shows what a checkpoint and a signature find, `shared_bucket` lets two
-//! processes meet in a bucket, and `mlflow` puts a registry
-//! around an MLflow server that runs already.
+//! before it is promoted, `lineage` follows what was made of what and what becomes of it, `audit` tells an auditor
+//! what happened, `living_documents` keeps the page of a model true, `signing` shows what a checkpoint and a
+//! signature find, `shared_bucket` lets two processes meet in a bucket, and `mlflow` puts a registry around an MLflow
+//! server that runs already.
 
 pub mod describe;
 pub mod page;
@@ -32,6 +32,8 @@ mod documents {
     mod environments {}
     #[doc = include_str!("../../docs/experiments.md")]
     mod experiments {}
+    #[doc = include_str!("../../docs/governance.md")]
+    mod governance {}
     #[doc = include_str!("../../docs/lineage.md")]
     mod lineage {}
     #[doc = include_str!("../../docs/living-documents.md")]

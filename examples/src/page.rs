@@ -103,6 +103,7 @@ fn told(event: &Event) -> String {
             Some(comment) => format!("approved request {request} (“{comment}”)"),
             None => format!("approved request {request}"),
         },
+        Event::ApprovalRefused { request, .. } => format!("tried to approve request {request}, and may not"),
         Event::ApprovalOverridden { version, to, .. } => {
             format!("BYPASSED the approval of {version} for {to}")
         }

@@ -75,6 +75,24 @@ fn runs_are_told_apart_and_the_model_knows_its_own() {
 }
 
 #[test]
+fn an_auditor_is_told_who_approved_and_who_went_past_everybody() {
+    assert_in_order(
+        &output(env!("CARGO_BIN_EXE_audit"), &[]),
+        &[
+            "Ana approves her own work: ana registered the version and may not approve it too",
+            "The record is sound; 9 commits were read.",
+            "v0.1.0 by bo, approved by [bo]",
+            "v0.1.1 by ana, approved by []",
+            "self_approval_attempt: ana registered the version",
+            "approval_overridden: bypassed: 1 approval by anyone",
+            "v0.1.1 approval_before_deployment: bypassed in an emergency",
+            "1 approval by anyone; not by whoever registered it or asked for it, from the registry, set by bo",
+            "19 tables for spreadsheets.",
+        ],
+    );
+}
+
+#[test]
 fn the_life_of_a_model_is_told_from_training_to_audit() {
     let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
     assert_in_order(
@@ -112,7 +130,7 @@ fn the_life_of_a_model_is_told_from_training_to_audit() {
             "after the rollback: v2.0.0,",
             "by rollback from v2.1.0",
             "8. THE RECORD",
-            "18 commits, 4 files",
+            "20 commits, 4 files",
             "Nothing is wrong.",
             "9. A SERVICE READS PRODUCTION",
             "gets v2.0.0 with 30 input columns",

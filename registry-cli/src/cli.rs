@@ -5,8 +5,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use registry_core::{Actor, By, RequestId, Revision, Text};
 
 use crate::commands::{
-    annotate, approval, archive, compare, docs, drift, environments, experiment, get, history, lineage, list,
-    maintain, monitor, policy, register, search, signing, stage, trial,
+    annotate, approval, archive, audit, compare, docs, drift, environments, experiment, get, history,
+    lineage, list, maintain, monitor, policy, register, search, signing, stage, trial,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::identity::actor;
@@ -165,6 +165,7 @@ commands! {
     "verify", "Check that the record is untouched, and the bytes with --bytes, also against a signed checkpoint", Verify, maintain::Verify, maintain::Verify::augment_args;
     "checkpoint", "Note where the logs end, signed, to be kept elsewhere", Checkpoint, signing::CheckpointCommand, signing::CheckpointCommand::augment_subcommands;
     "sign", "Sign the files of a version, or verify such a signature, as OpenSSF model signing does", Sign, signing::SignCommand, signing::SignCommand::augment_subcommands;
+    "audit", "Report who deployed what, who approved it and on what evidence, and what was out of the ordinary", Audit, audit::Audit, audit::Audit::augment_args;
     "export", "Write an archive of a model, or of the whole registry, to a file", Export, archive::Export, archive::Export::augment_args;
     "import", "Restore what is in an archive", Import, archive::Import, archive::Import::augment_args;
     "gc", "Remove bytes that no version and no run needs any more", Gc, maintain::Gc, maintain::Gc::augment_args;

@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::event::{
-    AbortCause, ApprovedMove, ClosedCause, Origin, StageCause, StageChanged, VersionRegistered,
+    AbortCause, ApprovedMove, ClosedCause, Origin, RefusedCause, StageCause, StageChanged, VersionRegistered,
 };
 use registry_core::experiment::{MetricPoint, ParamValue};
 use registry_core::lineage::Link;
 use registry_core::state::Stamp;
 use registry_core::trial::{Arms, Judgement, PlannedEnd, Undecided};
 use registry_core::{
-    ApprovalRule, Event, Finite, Key, Policy, PolicyChange, Revision, Stage, StageRule, Tags, Tally,
-    Timestamp, TrialPlan, Version,
+    Event, Finite, Key, PolicyChange, Revision, Stage, StageRule, Tags, Tally, Timestamp, TrialPlan, Version,
 };
 
 use crate::output::one_line;
@@ -94,37 +93,9 @@ pub(crate) fn seconds(seconds: u64) -> String {
     }
 }
 
-/// `2 approvals by ada, bob; not by whom registered it or asked; expires after 30 d`.
-pub(crate) fn rule(rule: &ApprovalRule) -> String {
-    let mut text = count(u64::from(rule.quorum.get()), "approval", "approvals");
-    if rule.approvers.is_empty() {
-        text.push_str(" by anyone");
-    } else {
-        text.push_str(&format!(
-            " by {}",
-            rule.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        ));
-    }
-    match (rule.registrant_may_approve, rule.requester_may_approve) {
-        (true, true) => {}
-        (false, true) => text.push_str("; not by whoever registered it"),
-        (true, false) => text.push_str("; not by whoever asked for it"),
-        (false, false) => text.push_str("; not by whoever registered it or asked for it"),
-    }
-    if let Some(expires) = rule.expires_after_seconds {
-        text.push_str(&format!("; expires after {}", seconds(expires)));
-    }
-    text
-}
-
 /// What a stage demands.
 pub(crate) fn stage_rule(of: &StageRule) -> String {
-    let approval = of.approval.as_ref().map_or_else(|| "no approval".to_owned(), rule);
-    if of.gates.is_empty() {
-        return approval;
-    }
-    let gates: Vec<String> = of.gates.iter().map(|gate| one_line(&gate.to_string())).collect();
-    format!("{approval}; gates: {}", gates.join("; "))
+    one_line(&of.to_string())
 }
 
 /// `10%`.
@@ -178,18 +149,6 @@ fn why_undecided(why: Undecided) -> &'static str {
     }
 }
 
-/// The moves of a table: `development → staging, archived`.
-pub(crate) fn moves(policy: &Policy) -> Vec<String> {
-    let Some(table) = &policy.transitions else { return Vec::new() };
-    Stage::ALL
-        .into_iter()
-        .filter_map(|from| {
-            let targets: Vec<&str> = table.targets(from).map(Stage::as_str).collect();
-            (!targets.is_empty()).then(|| format!("{from} → {}", targets.join(", ")))
-        })
-        .collect()
-}
-
 /// An event as a sentence without its subject: `archived v3.0.0, superseded by v3.1.0`.
 pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
     let asked = |request: &Revision| match requests.get(request) {
@@ -220,6 +179,14 @@ pub(crate) fn sentence(event: &Event, requests: &Requests) -> String {
         }
         Event::PromotionRejected { request, comment } => {
             format!("objected to {}{}", asked(request), remark(comment))
+        }
+        Event::ApprovalRefused { request, cause } => {
+            let why = match cause {
+                RefusedCause::Registrant => "registered the version",
+                RefusedCause::Requester => "asked for the promotion",
+                _ => "is not an approver",
+            };
+            format!("tried to approve {}, refused: {why}", asked(request))
         }
         Event::DecisionWithdrawn { request } => format!("took back the decision on {}", asked(request)),
         Event::PromotionClosed { request, cause } => {
@@ -461,8 +428,7 @@ fn policy_change(change: &PolicyChange) -> String {
         }
         PolicyChange::StageRule { stage, rule: None } => format!("removed the rule for {stage}"),
         PolicyChange::Transitions { table: Some(table) } => {
-            let policy = Policy { transitions: Some(table.clone()), ..Policy::default() };
-            format!("set the moves between stages: {}", moves(&policy).join("; "))
+            format!("set the moves between stages: {table}")
         }
         PolicyChange::MonitorRule { name, rule: Some(rule) } => {
             one_line(&format!("set the rule {name}: {rule}"))

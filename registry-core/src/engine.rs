@@ -359,11 +359,24 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     }
 
     /// Brings the kept state up to the commit that was just written.
-    fn committed(slot: &Slot, mut state: Arc<ModelState>, attempt: Attempt, id: RequestId) -> Receipt {
+    fn committed(
+        slot: &Slot,
+        mut state: Arc<ModelState>,
+        attempt: Attempt,
+        id: RequestId,
+    ) -> Result<Receipt, Error> {
         Arc::make_mut(&mut state).apply(&attempt.commit, attempt.digest);
         slot.put(&state);
         let recorded = Recorded { commit: attempt.commit, digest: attempt.digest };
-        Receipt { request_id: id, outcome: Outcome::Committed(recorded), state }
+        Self::answer(Receipt { request_id: id, outcome: Outcome::Committed(recorded), state })
+    }
+
+    /// A commit may be all that came of a request that was refused; the answer is the refusal, each time.
+    fn answer(receipt: Receipt) -> Result<Receipt, Error> {
+        match receipt.commit().and_then(Commit::refusal) {
+            Some(rejection) => Err(rejection.into()),
+            None => Ok(receipt),
+        }
     }
 
     /// The request was fulfilled: by an attempt of ours whose reply was lost, or by an earlier call.
@@ -384,7 +397,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
         } else {
             Outcome::Repeated(recorded)
         };
-        Ok(Receipt { request_id: id, outcome, state })
+        Self::answer(Receipt { request_id: id, outcome, state })
     }
 
     /// Waits a little, longer after each attempt, and not as long as others do.
@@ -527,7 +540,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
             let append = self.log.append(&attempt.record);
             let (appended, ()) = join(append, self.save_due(stream, &slot, &state)).await;
             match appended {
-                Ok(Append::Written) => return Ok(Self::committed(&slot, state, attempt, id)),
+                Ok(Append::Written) => return Self::committed(&slot, state, attempt, id),
                 Ok(Append::SlotTaken) => {
                     races += 1;
                     // By whom, only the log can tell; perhaps by this very record.

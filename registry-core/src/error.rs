@@ -14,7 +14,8 @@ use crate::version::Version;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A rule refused. Nothing was written; asking again will not help until something changes.
+    /// A rule refused. Nothing was written, but for the note of an approval that was tried by somebody who may not
+    /// approve; asking again will not help until something changes.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The storage could not be used. Surely this call wrote nothing; trying again may help. (What an

@@ -3,7 +3,7 @@
 //! given another meaning. `docs/log-format.md` shows a worked record, and golden files in the tests
 //! hold one record of every kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ use crate::lineage::Link;
 use crate::monitor::{Breach, Summary};
 use crate::name::{Actor, AliasName, EnvironmentName, Key, ModelName, ModelVersion, RequestId, Text};
 use crate::policy::{ApprovalRule, PolicyChange};
+use crate::rejection::Rejection;
 use crate::stage::Stage;
 use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
@@ -80,6 +81,13 @@ pub enum Event {
         /// A remark.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<Text>,
+    },
+    /// The actor tried to approve a promotion, and may not. It changes nothing but the record.
+    ApprovalRefused {
+        /// The request, by the revision at which it was made.
+        request: Revision,
+        /// Why not.
+        cause: RefusedCause,
     },
     /// The actor took back the own approval or rejection.
     DecisionWithdrawn {
@@ -518,6 +526,36 @@ pub enum ClosedCause {
     Void,
 }
 
+/// Why somebody may not approve a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RefusedCause {
+    /// The rule names those who may, and the actor is not among them.
+    NotAnApprover {
+        /// Those who may.
+        approvers: BTreeSet<Actor>,
+    },
+    /// The actor registered the version, and the rule wants somebody else.
+    Registrant,
+    /// The actor asked for the promotion, and the rule wants somebody else.
+    Requester,
+}
+
+impl RefusedCause {
+    /// The refusal as whoever tried was told it.
+    pub fn rejection(&self, actor: &Actor) -> Rejection {
+        let actor = actor.clone();
+        match self {
+            RefusedCause::NotAnApprover { approvers } => {
+                Rejection::NotAnApprover { actor, approvers: approvers.iter().cloned().collect() }
+            }
+            RefusedCause::Registrant => Rejection::SelfApproval { actor, role: "registered the version" },
+            RefusedCause::Requester => Rejection::SelfApproval { actor, role: "asked for the promotion" },
+        }
+    }
+}
+
 /// See [`Event::RolledBack`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBack {
@@ -598,6 +636,16 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+impl Commit {
+    /// What the caller was told, if this commit puts on record that somebody tried what they may not.
+    pub fn refusal(&self) -> Option<Rejection> {
+        self.events.iter().find_map(|event| match event {
+            Event::ApprovalRefused { cause, .. } => Some(cause.rejection(&self.actor)),
+            _ => None,
+        })
+    }
+}
+
 impl Event {
     /// The stable name of the kind of event, as in the log.
     pub fn kind(&self) -> &'static str {
@@ -607,6 +655,7 @@ impl Event {
             Event::PromotionRequested(_) => "promotion_requested",
             Event::PromotionApproved { .. } => "promotion_approved",
             Event::PromotionRejected { .. } => "promotion_rejected",
+            Event::ApprovalRefused { .. } => "approval_refused",
             Event::DecisionWithdrawn { .. } => "decision_withdrawn",
             Event::PromotionClosed { .. } => "promotion_closed",
             Event::ApprovalOverridden { .. } => "approval_overridden",

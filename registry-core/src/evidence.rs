@@ -20,7 +20,8 @@ use crate::storage::{ArtifactStore, Blob, StorageErrorKind, verified};
 use crate::stream::Stream;
 use crate::time::Timestamp;
 
-/// Decides on a request in a state, looking up what the rules ask for.
+/// Decides on a request in a state, looking up what the rules ask for. Events may be all that comes of a request that is
+/// refused: whoever commits them answers with what [`Commit::refusal`](crate::Commit::refusal) says.
 pub(crate) async fn decided<R: Registry + ?Sized>(
     registry: &R,
     request: &Request,
@@ -41,6 +42,9 @@ pub(crate) async fn decided<R: Registry + ?Sized>(
         match decide(state, &request.command, &context) {
             Ok(events) => return Ok(events),
             Err(Halt::Rejected(rejection)) => return Err(rejection.into()),
+            // A rehearsal leaves nothing behind.
+            Err(Halt::RejectedOnRecord { events, .. }) if !request.by.dry_run => return Ok(events),
+            Err(Halt::RejectedOnRecord { rejection, .. }) => return Err(rejection.into()),
             Err(Halt::NeedsBytes(version)) => {
                 let result = match state.version(&version) {
                     Some(found) => verify_bytes(registry.artifacts(), found).await?,

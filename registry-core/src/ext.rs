@@ -1044,8 +1044,19 @@ pub trait RegistryExt: Registry {
         stream: impl Into<Stream>,
         options: VerifyOptions,
     ) -> impl Future<Output = Result<Verification, Error>> + Send {
+        self.verify_reading(stream, options, |_| {})
+    }
+
+    /// The same, and shows each commit that can be read while it is read, in order: for reports on a log that must be
+    /// made also where something is wrong with it.
+    fn verify_reading(
+        &self,
+        stream: impl Into<Stream>,
+        options: VerifyOptions,
+        seen: impl FnMut(&Recorded) + Send,
+    ) -> impl Future<Output = Result<Verification, Error>> + Send {
         let stream = stream.into();
-        async move { verify(self, &stream, options).await }
+        async move { verify(self, &stream, options, seen).await }
     }
 
     /// Checks a log from a commit on that was noted earlier, elsewhere: it must be that very commit, and what follows

@@ -313,7 +313,9 @@ impl<R: Registry + ?Sized + 'static, M: Mirror + ?Sized> Mirrored<R, M> {
         };
         match decide(state, &command, &context) {
             Ok(events) => Ok(Arc::new(state.overlaid(&events, now, self.mirror.system()))),
-            Err(Halt::Rejected(rejection)) => Err(rejection.into()),
+            Err(Halt::Rejected(rejection) | Halt::RejectedOnRecord { rejection, .. }) => {
+                Err(rejection.into())
+            }
             // Adopting asks for nothing.
             Err(Halt::NeedsBytes(_) | Halt::NeedsParents(_)) => Ok(Arc::clone(state)),
         }

@@ -6,6 +6,7 @@
 //! policy lives in the model's stream and replaces, stage by stage, what the registry says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,55 @@ pub struct StageRule {
     /// What the version must show. All that are set are looked at, and all that are not passed are told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+}
+
+/// `30 d`, `12 h`, `90 s`: the largest unit that goes into it.
+fn lasting(seconds: u64) -> String {
+    match seconds {
+        0 => "0 s".to_owned(),
+        days if days.is_multiple_of(86_400) => format!("{} d", days / 86_400),
+        hours if hours.is_multiple_of(3_600) => format!("{} h", hours / 3_600),
+        minutes if minutes.is_multiple_of(60) => format!("{} min", minutes / 60),
+        other => format!("{other} s"),
+    }
+}
+
+impl fmt::Display for ApprovalRule {
+    /// `2 approvals by ada, bob; not by whoever registered it or asked for it; expires after 30 d`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let approvals = if self.quorum == one() { "approval" } else { "approvals" };
+        write!(f, "{} {approvals}", self.quorum)?;
+        if self.approvers.is_empty() {
+            f.write_str(" by anyone")?;
+        }
+        for (index, approver) in self.approvers.iter().enumerate() {
+            write!(f, "{} {approver}", if index == 0 { " by" } else { "," })?;
+        }
+        f.write_str(match (self.registrant_may_approve, self.requester_may_approve) {
+            (true, true) => "",
+            (false, true) => "; not by whoever registered it",
+            (true, false) => "; not by whoever asked for it",
+            (false, false) => "; not by whoever registered it or asked for it",
+        })?;
+        match self.expires_after_seconds {
+            Some(seconds) => write!(f, "; expires after {}", lasting(seconds)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for StageRule {
+    /// What the stage demands: the approval, then the gates.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.approval {
+            Some(rule) => rule.fmt(f)?,
+            None => f.write_str("no approval")?,
+        }
+        for (index, gate) in self.gates.iter().enumerate() {
+            write!(f, "{}{gate}", if index == 0 { "; gates: " } else { "; " })?;
+        }
+        Ok(())
+    }
 }
 
 /// The rules of one scope: the registry or a model.
@@ -183,6 +233,29 @@ impl<'a> Effective<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_reads_as_a_sentence() {
+        assert_eq!(
+            ApprovalRule::default().to_string(),
+            "1 approval by anyone; not by whoever registered it or asked for it"
+        );
+        let rule = ApprovalRule {
+            quorum: 2.try_into().unwrap(),
+            registrant_may_approve: true,
+            requester_may_approve: true,
+            expires_after_seconds: Some(5_400),
+            ..ApprovalRule::one_of(["bob".parse().unwrap(), "ada".parse().unwrap()])
+        };
+        let gates = vec![Gate::Compatible {}, Gate::Size { bytes_at_most: 5 }];
+        let rule = StageRule { approval: Some(rule), gates };
+        assert_eq!(
+            rule.to_string(),
+            "2 approvals by ada, bob; expires after 90 min; gates: compatible; size at most 5 bytes"
+        );
+        assert_eq!(StageRule::default().to_string(), "no approval");
+        assert_eq!([2_592_000, 0, 61].map(lasting), ["30 d", "0 s", "61 s"]);
+    }
 
     #[test]
     fn a_models_rule_replaces_the_registrys_stage_by_stage() {

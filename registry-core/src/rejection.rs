@@ -16,7 +16,8 @@ use crate::time::Timestamp;
 use crate::trial::{Share, TrialStage};
 use crate::version::{Bump, Version};
 
-/// A rule refused a command. Nothing was written.
+/// A rule refused a command. Nothing was written, but where [`Event::ApprovalRefused`](crate::Event::ApprovalRefused)
+/// puts on record that somebody tried to approve who may not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {

@@ -122,6 +122,22 @@ impl Default for Transitions {
     }
 }
 
+impl fmt::Display for Transitions {
+    /// `development → staging, archived; staging → production`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = None;
+        for (from, to) in &self.0 {
+            match before {
+                Some(before) if before == from => write!(f, ", {to}")?,
+                Some(_) => write!(f, "; {from} → {to}")?,
+                None => write!(f, "{from} → {to}")?,
+            }
+            before = Some(from);
+        }
+        if before.is_none() { f.write_str("no moves") } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +147,16 @@ mod tests {
         assert_eq!("Prod".parse::<Stage>().unwrap(), Stage::Production);
         assert_eq!("dev".parse::<Stage>().unwrap(), Stage::Development);
         assert!("live".parse::<Stage>().unwrap_err().problem.contains("production"));
+    }
+
+    #[test]
+    fn a_table_reads_stage_by_stage() {
+        let table = Transitions::default().to_string();
+        assert!(
+            table.starts_with("development → staging, archived; staging → development, production"),
+            "{table}"
+        );
+        assert_eq!(Transitions::new([]).to_string(), "no moves");
     }
 
     #[test]

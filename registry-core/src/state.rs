@@ -301,7 +301,8 @@ impl ModelState {
             Event::PromotionClosed { request, .. } => {
                 self.requests.remove(request);
             }
-            Event::ApprovalOverridden { .. }
+            Event::ApprovalRefused { .. }
+            | Event::ApprovalOverridden { .. }
             | Event::GatesOverridden { .. }
             | Event::RolledBack(_)
             // Health is read from its log, a stretch of time at once.

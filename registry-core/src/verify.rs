@@ -130,8 +130,9 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
     registry: &R,
     stream: &Stream,
     options: VerifyOptions,
+    seen: impl FnMut(&Recorded) + Send,
 ) -> Result<Verification, Error> {
-    let (mut found, state) = read(registry, stream, Revision::FIRST, options.against).await?;
+    let (mut found, state) = read(registry, stream, Revision::FIRST, options.against, seen).await?;
     if options.bytes {
         verify_files(registry, &state, &mut found).await?;
     }
@@ -143,10 +144,10 @@ pub(crate) async fn verify_since<R: Registry + ?Sized>(
     stream: &Stream,
     noted: (Revision, Digest),
 ) -> Result<Verification, Error> {
-    let (found, _) = read(registry, stream, noted.0, Some(noted)).await?;
+    let (found, _) = read(registry, stream, noted.0, Some(noted), |_| {}).await?;
     match found.commits {
         // Where the log ends instead, only its beginning can tell.
-        0 => Ok(read(registry, stream, Revision::FIRST, Some(noted)).await?.0),
+        0 => Ok(read(registry, stream, Revision::FIRST, Some(noted), |_| {}).await?.0),
         _ => Ok(found),
     }
 }
@@ -157,6 +158,7 @@ async fn read<R: Registry + ?Sized>(
     stream: &Stream,
     first: Revision,
     against: Option<(Revision, Digest)>,
+    mut seen: impl FnMut(&Recorded) + Send,
 ) -> Result<(Verification, ModelState), Error> {
     let mut found = Verification { commits: 0, files: 0, bytes: 0, head: None, problems: Vec::new() };
     let mut state = ModelState::new();
@@ -168,6 +170,7 @@ async fn read<R: Registry + ?Sized>(
             Ok(page) => {
                 for recorded in &page {
                     check(recorded, &mut state, &mut found, against);
+                    seen(recorded);
                     last = Some(recorded.commit.revision);
                     next = recorded.commit.revision.next();
                 }

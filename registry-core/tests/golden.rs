@@ -20,8 +20,8 @@ use registry_core::codec::{DecodeError, decode, encode};
 use registry_core::compare::{Method, Significance};
 use registry_core::event::{
     AbortCause, Adopted, Amended, ApprovedMove, BrokenRule, ClosedCause, Copied, Decision, FORMAT,
-    FilesFound, Numbering, Origin, PromotionRequested, RollbackSafety, RolledBack, StageCause, StageChanged,
-    TrialStarted, VersionRegistered,
+    FilesFound, Numbering, Origin, PromotionRequested, RefusedCause, RollbackSafety, RolledBack, StageCause,
+    StageChanged, TrialStarted, VersionRegistered,
 };
 use registry_core::experiment::{
     Absent, GitState, HostFact, Lease, MetricPoint, ParamValue, RunEnvironment, RunOutcome, RunStarted,
@@ -458,6 +458,21 @@ fn records() -> BTreeMap<&'static str, Commit> {
             },
         ),
         ("promotion_rejected", Event::PromotionRejected { request: request(), comment: comment() }),
+        (
+            "approval_refused.not_an_approver",
+            Event::ApprovalRefused {
+                request: request(),
+                cause: RefusedCause::NotAnApprover { approvers: rule().approvers },
+            },
+        ),
+        (
+            "approval_refused.registrant",
+            Event::ApprovalRefused { request: request(), cause: RefusedCause::Registrant },
+        ),
+        (
+            "approval_refused.requester",
+            Event::ApprovalRefused { request: request(), cause: RefusedCause::Requester },
+        ),
         ("decision_withdrawn", Event::DecisionWithdrawn { request: request() }),
         (
             "promotion_closed.withdrawn",
@@ -813,12 +828,23 @@ fn the_records_cover_every_kind_of_event_and_every_cause() {
         events.iter().filter_map(|event| pick(event).as_str()).map(str::to_owned).collect()
     };
     assert_eq!(held(&|event| &event["event"]), variants::<Event>(r#"{"event":"?"}"#));
-    let of = |kind: &str, event: &serde_json::Value| event["event"] == kind;
-    static NONE: serde_json::Value = serde_json::Value::Null;
-    let moves = held(&|event| if of("trial_aborted", event) { &NONE } else { &event["cause"]["kind"] });
-    assert_eq!(moves, variants::<StageCause>(r#"{"kind":"?"}"#));
-    let ends = held(&|event| if of("trial_aborted", event) { &event["cause"]["kind"] } else { &NONE });
-    assert_eq!(ends, variants::<AbortCause>(r#"{"kind":"?"}"#));
+    let causes = |kind: &str| -> BTreeSet<String> {
+        let of_kind = |event: &&serde_json::Value| event["event"] == kind;
+        // What others did has its event inside.
+        let change = |event: &serde_json::Value| match event["change"]["event"] == kind {
+            true => event["change"].clone(),
+            false => event.clone(),
+        };
+        let all: Vec<serde_json::Value> = events.iter().map(|event| change(event)).collect();
+        all.iter()
+            .filter(of_kind)
+            .filter_map(|event| event["cause"]["kind"].as_str())
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(causes("stage_changed"), variants::<StageCause>(r#"{"kind":"?"}"#));
+    assert_eq!(causes("trial_aborted"), variants::<AbortCause>(r#"{"kind":"?"}"#));
+    assert_eq!(causes("approval_refused"), variants::<RefusedCause>(r#"{"kind":"?"}"#));
     assert_eq!(held(&|event| &event["observed"]["kind"]), variants::<Tally>(r#"{"kind":"?"}"#));
     assert_eq!(held(&|event| &event["plan"]["goal"]["kind"]), variants::<Goal>(r#"{"kind":"?"}"#));
     let kinds: BTreeSet<String> = gates()

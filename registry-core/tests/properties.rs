@@ -475,6 +475,40 @@ impl World {
         }
     }
 
+    /// That somebody tried to approve who may not is on record, changes nothing else, and is refused again under its id.
+    async fn noted(
+        &mut self,
+        request: &Request,
+        before: &ModelState,
+        after: &[Recorded],
+        rejection: &Rejection,
+    ) {
+        let length = before.revision().map_or(0, Revision::get);
+        assert_eq!(after.len() as u64, length + 1);
+        let note = &after.last().unwrap().commit;
+        assert!(matches!(note.events[..], [Event::ApprovalRefused { .. }]), "{note:?}");
+        assert_eq!(note.refusal().as_ref(), Some(rejection));
+        let state = self.state().await;
+        assert_eq!(
+            (&state.requests, &state.policy, &state.aliases),
+            (&before.requests, &before.policy, &before.aliases)
+        );
+        assert!(state.versions().eq(before.versions()));
+        assert!(state.production_spans().eq(before.production_spans()));
+        let again = Request { by: request.by.with_request_id(note.request_id.clone()), ..request.clone() };
+        let repeated = self.registry.execute(again).await.unwrap_err();
+        assert_eq!(repeated.rejection(), Some(rejection));
+        assert_eq!(self.history(&request.stream).await, after);
+        self.keep(state).await;
+    }
+
+    /// What held after a commit to the log of the model.
+    async fn keep(&mut self, state: Arc<ModelState>) {
+        let policy = self.registry.state(&Stream::Registry, &Need::Whole).await.unwrap().policy.clone();
+        self.registry_policies.push(policy);
+        self.states.push(state);
+    }
+
     /// Asks, and checks what must hold of every single request.
     async fn ask(&mut self, ask: Ask) {
         let now = self.registry_now().saturating_add(ask.clock_us);
@@ -501,8 +535,14 @@ impl World {
 
         let receipt = match result {
             Err(Error::Rejected(rejection)) => {
-                assert_eq!(after.len() as u64, length, "a refusal writes nothing");
-                assert_eq!(self.registry.state(&stream, &Need::Whole).await.unwrap(), before);
+                let tried_what_it_may_not = matches!(request.command, Command::Approve { .. })
+                    && matches!(rejection, Rejection::NotAnApprover { .. } | Rejection::SelfApproval { .. });
+                if tried_what_it_may_not {
+                    self.noted(&request, &before, &after, &rejection).await;
+                } else {
+                    assert_eq!(after.len() as u64, length, "a refusal writes nothing");
+                    assert_eq!(self.registry.state(&stream, &Need::Whole).await.unwrap(), before);
+                }
                 assert!(!rejection.to_string().is_empty());
                 let same = matches!(&rehearsed, Err(Error::Rejected(other)) if *other == rejection);
                 let unsent = matches!(rejection, Rejection::ArtifactMissing { .. })
@@ -538,9 +578,7 @@ impl World {
         assert_eq!(self.history(&stream).await, after);
 
         if !everywhere {
-            let policy = self.registry.state(&Stream::Registry, &Need::Whole).await.unwrap().policy.clone();
-            self.registry_policies.push(policy);
-            self.states.push(receipt.state);
+            self.keep(receipt.state).await;
         }
     }
 

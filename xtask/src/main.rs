@@ -19,11 +19,12 @@ The tasks of the workspace.
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 8] = [
+const PUBLISHED: [&str; 9] = [
     "registry-core",
     "registry-files",
     "registry-docs",
     "registry-signing",
+    "registry-audit",
     "backend-local",
     "backend-objectstore",
     "backend-mlflow",

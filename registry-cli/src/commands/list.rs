@@ -194,8 +194,10 @@ fn show_model(session: &mut Session, view: &ModelView, all: bool) -> Result<(), 
     for (stage, rule) in &view.policy.stages {
         card.field("rule", format!("{stage}: {}", words::stage_rule(rule)));
     }
-    for moves in words::moves(&view.policy) {
-        card.field("moves", moves);
+    if let Some(table) = &view.policy.transitions {
+        for moves in table.to_string().split("; ") {
+            card.field("moves", moves);
+        }
     }
     show_requests(&mut card, &view.requests, paint);
     if !view.trials.is_empty() {

@@ -4,6 +4,7 @@
 pub(crate) mod annotate;
 pub(crate) mod approval;
 pub(crate) mod archive;
+pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod docs;
 pub(crate) mod drift;
@@ -98,6 +99,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(verify) => verify.run(&mut session).await,
         Command::Checkpoint(checkpoint) => checkpoint.run(&mut session).await,
         Command::Sign(sign) => sign.run(&mut session).await,
+        Command::Audit(audit) => audit.run(&mut session).await,
         Command::Export(export) => export.run(&mut session).await,
         Command::Import(import) => import.run(&mut session).await,
         Command::Gc(gc) => gc.run(&mut session).await,
@@ -179,6 +181,7 @@ pub(crate) async fn requests_of(
         let request = match event {
             Event::PromotionApproved { request, .. }
             | Event::PromotionRejected { request, .. }
+            | Event::ApprovalRefused { request, .. }
             | Event::DecisionWithdrawn { request }
             | Event::PromotionClosed { request, .. } => *request,
             Event::TrialObserved { trial, .. }

@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use registry_audit::{ModelPolicies, RuleInForce, policies};
 use registry_core::compare::Significance;
 use registry_core::gate::NotNegative;
 use registry_core::{
@@ -21,6 +22,7 @@ use crate::commands::{Session, tell};
 use crate::failure::Failure;
 use crate::input::{MetricRange, parsed_file};
 use crate::place::Purpose;
+use crate::table::Table;
 use crate::words;
 
 /// What can be done with rules.
@@ -29,6 +31,8 @@ use crate::words;
 pub(crate) enum PolicyCommand {
     /// Show the rules of all models, and those of one
     Show(Show),
+    /// Report which rules hold, where each comes from, and who set it
+    Report(Report),
     /// Set what a stage demands
     Set(Set),
     /// Remove what was said of a stage
@@ -41,6 +45,7 @@ impl PolicyCommand {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         match self {
             PolicyCommand::Show(show) => show.run(session).await,
+            PolicyCommand::Report(report) => report.run(session).await,
             PolicyCommand::Set(set) => set.run(session).await,
             PolicyCommand::Remove(remove) => remove.run(session).await,
             PolicyCommand::Transitions(moves) => moves.run(session).await,
@@ -57,6 +62,66 @@ pub(crate) fn scope(model: Option<&ModelName>) -> Scope {
 pub(crate) struct Show {
     /// The model whose own rules are shown too
     model: Option<ModelName>,
+}
+
+/// `registry policy report fraud-detection --format markdown`
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The model. Default: all
+    model: Option<ModelName>,
+    /// The form
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "json")]
+    format: Format,
+}
+
+/// How rules are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a terminal
+    Text,
+    /// For documents beside code
+    Markdown,
+    /// For programs, as with --json
+    Json,
+}
+
+impl Report {
+    async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let registry = session.open(Purpose::Read).await?;
+        let report = policies(registry.as_ref(), self.model.as_ref()).await?;
+        if session.out.json || self.format == Format::Json {
+            return session.out.document(&report);
+        }
+        if self.format == Format::Markdown {
+            return session.out.bytes(report.to_markdown().as_bytes());
+        }
+        show_rules(session, "all models", &report.registry)?;
+        for ModelPolicies { model, rules, .. } in &report.models {
+            session.out.line("")?;
+            show_rules(session, model.as_str(), rules)?;
+        }
+        Ok(())
+    }
+}
+
+fn show_rules(session: &mut Session, title: &str, rules: &[RuleInForce]) -> Result<(), Failure> {
+    let paint = session.out.paint();
+    session.out.line(paint.bold(title))?;
+    let mut table = Table::new(["ABOUT", "OF", "RULE", "FROM", "SET"]);
+    for rule in rules {
+        let set = rule.set_by.as_ref().zip(rule.set_at).map(|(by, at)| {
+            let reason = rule.reason.as_ref().map(|reason| format!(": {reason}"));
+            format!("{} by {by}{}", words::time(at), reason.unwrap_or_default())
+        });
+        table.row([
+            rule.area.as_str().to_owned(),
+            rule.subject.clone(),
+            rule.rule.clone(),
+            rule.source.as_str().to_owned(),
+            set.unwrap_or_default(),
+        ]);
+    }
+    session.out.line(table.render(paint, "  "))
 }
 
 /// The answer to `policy show`.
@@ -105,11 +170,8 @@ fn show_policy(
     for (stage, rule) in &policy.stages {
         session.out.line(format!("  {stage:<12} {}", words::stage_rule(rule)))?;
     }
-    let moves = words::moves(policy);
-    if policy.transitions.is_none() {
-        return session.out.line(format!("  moves        {no_moves}"));
-    }
-    for line in moves {
+    let moves = policy.transitions.as_ref().map_or_else(|| no_moves.to_owned(), ToString::to_string);
+    for line in moves.split("; ") {
         session.out.line(format!("  moves        {line}"))?;
     }
     Ok(())

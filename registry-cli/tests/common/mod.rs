@@ -20,6 +20,13 @@ pub(crate) struct Stored {
     blobs: Vec<(PathBuf, u64)>,
 }
 
+impl Stored {
+    /// The same with so many commits more.
+    pub(crate) fn and_commits(self, more: i64) -> Stored {
+        Stored { commits: self.commits.map(|commits| commits + more), ..self }
+    }
+}
+
 /// What came of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use crate::event::{ClosedCause, Decision, Event, StageCause};
-use crate::name::{Actor, Text};
+use crate::event::{ClosedCause, Decision, Event, RefusedCause, StageCause};
+use crate::name::Text;
 use crate::rejection::Rejection;
 use crate::stage::Stage;
 use crate::state::{ApprovalRequest, VersionState};
 use crate::stream::Revision;
 use crate::version::Version;
 
-use super::Rules;
+use super::{Halt, Rules};
 
 impl<'a> Rules<'a> {
     /// The one open request for a version.
@@ -70,12 +70,26 @@ impl<'a> Rules<'a> {
         self.check_promotable(state, request.promotion.to)
     }
 
-    fn check_approver(&self, request: &ApprovalRequest) -> Result<&'a Actor, Rejection> {
-        let (actor, approvers) = (self.context.actor, &request.promotion.rule.approvers);
-        if approvers.is_empty() || approvers.contains(actor) {
-            return Ok(actor);
+    /// Whether the actor is among those who may decide on the request.
+    fn check_approver(&self, request: &ApprovalRequest) -> Result<(), RefusedCause> {
+        let approvers = &request.promotion.rule.approvers;
+        if approvers.is_empty() || approvers.contains(self.context.actor) {
+            return Ok(());
         }
-        Err(Rejection::NotAnApprover { actor: actor.clone(), approvers: approvers.iter().cloned().collect() })
+        Err(RefusedCause::NotAnApprover { approvers: approvers.clone() })
+    }
+
+    /// Whether the actor may also say yes: the duties of asking and of approving are segregated.
+    fn check_may_approve(&self, request: &ApprovalRequest, state: &VersionState) -> Result<(), RefusedCause> {
+        self.check_approver(request)?;
+        let (actor, rule) = (self.context.actor, &request.promotion.rule);
+        if !rule.registrant_may_approve && state.registered.actor == *actor {
+            return Err(RefusedCause::Registrant);
+        }
+        if !rule.requester_may_approve && request.requested.actor == *actor {
+            return Err(RefusedCause::Requester);
+        }
+        Ok(())
     }
 
     pub(super) fn approve(
@@ -84,23 +98,20 @@ impl<'a> Rules<'a> {
         to: Option<Stage>,
         meaning: &Option<Text>,
         comment: &Option<Text>,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Halt> {
         let (revision, request) = self.open_request(version, to)?;
         let state = self.version(version)?;
         self.check_valid(request, state)?;
-        let actor = self.check_approver(request)?;
-        let rule = &request.promotion.rule;
-        for (allowed, who, role) in [
-            (rule.registrant_may_approve, &state.registered.actor, "registered the version"),
-            (rule.requester_may_approve, &request.requested.actor, "asked for the promotion"),
-        ] {
-            if !allowed && who == actor {
-                return Err(Rejection::SelfApproval { actor: actor.clone(), role });
-            }
+        let actor = self.context.actor;
+        if let Err(cause) = self.check_may_approve(request, state) {
+            return Err(Halt::RejectedOnRecord {
+                rejection: cause.rejection(actor),
+                events: vec![Event::ApprovalRefused { request: revision, cause }],
+            });
         }
         if request.approvals().any(|approval| approval.actor == *actor) {
             // Said already. It completes what something else held up when it was said.
-            return self.completed(revision, request, state, request.decisions.clone());
+            return Ok(self.completed(revision, request, state, request.decisions.clone())?);
         }
         let mut decisions: Vec<Decision> =
             request.decisions.iter().filter(|decision| decision.actor != *actor).cloned().collect();
@@ -128,7 +139,8 @@ impl<'a> Rules<'a> {
     ) -> Result<Vec<Event>, Rejection> {
         let (revision, request) = self.open_request(version, to)?;
         self.check_alive(request, self.version(version)?)?;
-        let actor = self.check_approver(request)?;
+        let actor = self.context.actor;
+        self.check_approver(request).map_err(|cause| cause.rejection(actor))?;
         if request.objections().any(|objection| objection.actor == *actor) {
             return Ok(Vec::new());
         }

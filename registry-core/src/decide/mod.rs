@@ -73,6 +73,14 @@ impl Context<'_> {
 pub enum Halt {
     /// A rule refuses the command.
     Rejected(Rejection),
+    /// A rule refuses the command, and that it was tried goes on record: commit these events, and then answer with
+    /// the rejection, which [`Commit::refusal`](crate::Commit::refusal) tells again when the request is repeated.
+    RejectedOnRecord {
+        /// The rejection.
+        rejection: Rejection,
+        /// The events that say so.
+        events: Vec<Event>,
+    },
     /// The decision depends on whether the bytes of this version verify. Verify them, add the
     /// result to [`Evidence::bytes`] and decide again.
     NeedsBytes(Version),

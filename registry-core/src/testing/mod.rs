@@ -132,6 +132,7 @@ macro_rules! exam {
             racers_for_production_end_with_one,
             a_repeated_request_is_done_once,
             a_reused_request_id_is_refused,
+            a_refused_approval_is_on_record,
             compare_and_set_by_revision,
             clocks_that_disagree_keep_times_in_order,
             a_reader_hours_behind_catches_up,

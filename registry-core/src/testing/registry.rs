@@ -13,6 +13,7 @@ use crate::compare::Significance;
 use crate::content::{Content, Finite, Metric};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::event::Event;
 use crate::experiment::{RunLog, RunStatus};
 use crate::ext::{Amendment, PromoteOptions, Promotion, Registration, RegistryExt, Scope, Upload};
 use crate::garbage::GarbageOptions;
@@ -323,6 +324,39 @@ pub async fn a_reused_request_id_is_refused(candidate: &dyn Candidate) {
     one.describe(&by, &model, None, Some("first".parse().unwrap())).await.unwrap();
     let refused = two.describe(&by, &model, None, Some("second".parse().unwrap())).await.unwrap_err();
     assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+}
+
+/// Whoever tries to approve and may not is refused, each time that the request comes, and it is on record once. A rehearsal
+/// leaves nothing behind, and others may go on.
+pub async fn a_refused_approval_is_on_record(candidate: &dyn Candidate) {
+    let (one, two) = (candidate.open().await.registry(), candidate.open().await.registry());
+    let model = name("guarded");
+    register(&one, &model, "1.0.0").await.unwrap();
+    promote(&one, &model, "1.0.0", &[Stage::Staging]).await;
+    let v1 = version("1.0.0");
+    let options = PromoteOptions { require_approval: true, ..PromoteOptions::default() };
+    one.promote(&by("alice"), &model, &v1, Stage::Production, options).await.unwrap();
+    let asked = one.model(&model).await.unwrap().revision().unwrap();
+    let same = by("alice").with_request_id("mine".parse().unwrap());
+    for (registry, who, commits) in [
+        (&one, same.rehearsing(), 0_usize),
+        (&two, same.clone(), 1),
+        (&one, same.clone(), 1),
+        (&two, same, 1),
+        (&two, by("trainer"), 2),
+    ] {
+        let refused = registry.approve(&who, &model, &v1, None, None, None).await.unwrap_err();
+        assert!(matches!(refused.rejection(), Some(Rejection::SelfApproval { .. })), "{refused}");
+        let since = candidate.open().await.registry().log(&model, asked.next(), 10).await.unwrap();
+        assert_eq!(since.len(), commits);
+        for noted in &since {
+            let is_noted = matches!(noted.commit.events[..], [Event::ApprovalRefused { request, .. }] if request == asked);
+            assert!(is_noted, "{:?}", noted.commit);
+        }
+    }
+    let approved = one.approve(&by("bob"), &model, &v1, None, None, None).await.unwrap();
+    assert!(approved.is_done());
+    assert_eq!(in_production(&two, &model).await, Some(v1));
 }
 
 /// A request that expects another revision is refused and writes nothing.

@@ -27,6 +27,11 @@ fn completed(approvals: Vec<Decision>) -> Event {
     moved_because("v1", Staging, Production, cause)
 }
 
+/// What goes on record of an approval of the request at revision 3 by somebody who may not.
+fn refused(cause: RefusedCause) -> Event {
+    Event::ApprovalRefused { request: revision(3), cause }
+}
+
 mod completion {
     use super::*;
 
@@ -99,7 +104,11 @@ mod people {
         let rule = ApprovalRule::one_of([name("dave"), name("carol")]);
         let expected =
             || Rejection::NotAnApprover { actor: name("erin"), approvers: vec![name("carol"), name("dave")] };
-        given(waiting(rule.clone())).by("erin").when(approve("v1")).then_err(expected());
+        let approvers = [name("carol"), name("dave")].into();
+        given(waiting(rule.clone()))
+            .by("erin")
+            .when(approve("v1"))
+            .then_err_on_record(expected(), refused(RefusedCause::NotAnApprover { approvers }));
         given(waiting(rule.clone())).by("erin").when(reject("v1")).then_err(expected());
         given(waiting(rule.clone())).by("dave").when(reject("v1")).then([rejected(3)]);
         given(waiting(rule)).by("carol").when(approve("v1")).done();
@@ -108,22 +117,44 @@ mod people {
     #[test]
     fn the_registrant_is_excluded_unless_allowed() {
         let expected = Rejection::SelfApproval { actor: name("alice"), role: "registered the version" };
-        given(waiting(quorum(1))).by("alice").when(approve("v1")).then_err(expected.clone());
+        given(waiting(quorum(1)))
+            .by("alice")
+            .when(approve("v1"))
+            .then_err_on_record(expected.clone(), refused(RefusedCause::Registrant));
         let switched = ApprovalRule { registrant_may_approve: true, ..quorum(1) };
         given(waiting(switched)).by("alice").when(approve("v1")).done();
         // The other switch is not the one.
         let switched = ApprovalRule { requester_may_approve: true, ..quorum(1) };
-        given(waiting(switched)).by("alice").when(approve("v1")).then_err(expected);
+        given(waiting(switched))
+            .by("alice")
+            .when(approve("v1"))
+            .then_err_on_record(expected, refused(RefusedCause::Registrant));
     }
 
     #[test]
     fn the_requester_is_excluded_unless_allowed() {
         let expected = Rejection::SelfApproval { actor: name("bob"), role: "asked for the promotion" };
-        given(waiting(quorum(1))).by("bob").when(approve("v1")).then_err(expected.clone());
+        given(waiting(quorum(1)))
+            .by("bob")
+            .when(approve("v1"))
+            .then_err_on_record(expected.clone(), refused(RefusedCause::Requester));
         let switched = ApprovalRule { requester_may_approve: true, ..quorum(1) };
         given(waiting(switched)).by("bob").when(approve("v1")).done();
         let switched = ApprovalRule { registrant_may_approve: true, ..quorum(1) };
-        given(waiting(switched)).by("bob").when(approve("v1")).then_err(expected);
+        given(waiting(switched))
+            .by("bob")
+            .when(approve("v1"))
+            .then_err_on_record(expected, refused(RefusedCause::Requester));
+    }
+
+    #[test]
+    fn whoever_was_refused_is_refused_again_and_others_may_go_on() {
+        let refusal = || Rejection::SelfApproval { actor: name("alice"), role: "registered the version" };
+        let noted = || refused(RefusedCause::Registrant);
+        let once = given(waiting(quorum(1))).by("alice").when(approve("v1"));
+        let twice = once.then_err_on_record(refusal(), noted()).by("alice").when(approve("v1"));
+        let after = twice.then_err_on_record(refusal(), noted());
+        after.by("carol").when(approve("v1")).then([approved(3), completed(vec![yes("carol", 6)])]);
     }
 
     #[test]

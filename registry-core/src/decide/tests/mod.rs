@@ -30,8 +30,8 @@ use crate::command::{Command, VersionChoice};
 use crate::content::{Artifact, Content, Manifest};
 use crate::digest::Digest;
 use crate::event::{
-    ClosedCause, Commit, Decision, Event, FORMAT, Numbering, PromotionRequested, RollbackSafety, StageCause,
-    StageChanged,
+    ClosedCause, Commit, Decision, Event, FORMAT, Numbering, PromotionRequested, RefusedCause,
+    RollbackSafety, StageCause, StageChanged,
 };
 use crate::name::{Actor, ModelVersion, Text};
 use crate::policy::{ApprovalRule, Policy, PolicyChange, StageRule};
@@ -139,11 +139,11 @@ impl Given {
     fn take(&mut self, step: Step) {
         match step {
             Step::Asked { actor, reason, command } => {
-                let events = self.decided(&actor, reason.as_ref(), &command).0.unwrap();
+                let events = self.decided(&actor, reason.as_ref(), &command).result.unwrap();
                 assert!(!events.is_empty(), "what is given must do something: {command:?}");
                 self.commit(actor, reason, events);
             }
-            Step::Happened(event) => self.commit(name("history"), None, vec![event]),
+            Step::Happened(event) => drop(self.commit(name("history"), None, vec![event])),
             Step::Passed(duration) => self.now = self.now.saturating_add(duration),
             Step::Registry(change) => assert!(self.registry.change(&change)),
             Step::Elsewhere(version, parents) => {
@@ -155,7 +155,7 @@ impl Given {
         }
     }
 
-    fn commit(&mut self, actor: Actor, reason: Option<Text>, events: Vec<Event>) {
+    fn commit(&mut self, actor: Actor, reason: Option<Text>, events: Vec<Event>) -> Commit {
         let revision = Revision::after(self.state.revision());
         let commit = Commit {
             format: FORMAT,
@@ -174,16 +174,12 @@ impl Given {
         assert_eq!((&read, digest), (&commit, encoded.digest), "a commit is read as it was written");
         self.state.apply(&read, digest);
         self.now = self.now.saturating_add(Duration::from_secs(1));
+        read
     }
 
     /// Decides, and says which versions had to be read.
-    fn decided(
-        &self,
-        actor: &Actor,
-        reason: Option<&Text>,
-        command: &Command,
-    ) -> (Result<Vec<Event>, Rejection>, Vec<Version>) {
-        let (mut evidence, mut asked) = (Evidence::default(), Vec::new());
+    fn decided(&self, actor: &Actor, reason: Option<&Text>, command: &Command) -> Decided {
+        let (mut evidence, mut bytes_read) = (Evidence::default(), Vec::new());
         for _ in 0..100 {
             let context = Context {
                 stream: &self.stream,
@@ -194,13 +190,18 @@ impl Given {
                 evidence: &evidence,
             };
             match decide(&self.state, command, &context) {
-                Ok(events) => return (Ok(events), asked),
-                Err(Halt::Rejected(rejection)) => return (Err(rejection), asked),
+                Ok(events) => return Decided { result: Ok(events), noted: Vec::new(), bytes_read },
+                Err(Halt::Rejected(rejection)) => {
+                    return Decided { result: Err(rejection), noted: Vec::new(), bytes_read };
+                }
+                Err(Halt::RejectedOnRecord { rejection, events }) => {
+                    return Decided { result: Err(rejection), noted: events, bytes_read };
+                }
                 Err(Halt::NeedsBytes(version)) => {
                     let result = self.damaged.get(&version).cloned().unwrap_or(Ok(()));
                     let before = evidence.bytes.insert(version.clone(), result);
                     assert!(before.is_none(), "{version} was asked for twice");
-                    asked.push(version);
+                    bytes_read.push(version);
                 }
                 Err(Halt::NeedsParents(versions)) => {
                     for version in versions {
@@ -230,8 +231,8 @@ impl Given {
     }
 
     pub(super) fn when(self, command: Command) -> Then {
-        let (result, bytes_read) = self.decided(&self.actor, self.reason.as_ref(), &command);
-        Then { given: self, result, bytes_read }
+        let Decided { result, noted, bytes_read } = self.decided(&self.actor, self.reason.as_ref(), &command);
+        Then { given: self, result, noted, bytes_read }
     }
 
     pub(super) fn version(&self, version: &str) -> &VersionState {
@@ -239,10 +240,19 @@ impl Given {
     }
 }
 
+/// A decision, and what it took.
+struct Decided {
+    result: Result<Vec<Event>, Rejection>,
+    /// What goes on record of a command that is refused.
+    noted: Vec<Event>,
+    bytes_read: Vec<Version>,
+}
+
 /// What came of it.
 pub(super) struct Then {
     given: Given,
     pub(super) result: Result<Vec<Event>, Rejection>,
+    noted: Vec<Event>,
     pub(super) bytes_read: Vec<Version>,
 }
 
@@ -280,6 +290,24 @@ impl Then {
     #[track_caller]
     pub(super) fn then_err(self, expected: Rejection) {
         assert_eq!(self.result, Err(expected));
+        assert_eq!(self.noted, [], "a refusal leaves nothing behind");
+    }
+
+    /// It is refused, and exactly this goes on record, from which the same refusal can be read. Gives the world after
+    /// it.
+    #[track_caller]
+    pub(super) fn then_err_on_record(mut self, expected: Rejection, event: Event) -> Given {
+        assert_eq!(self.result, Err(expected.clone()));
+        assert_eq!(self.noted, [event]);
+        let (actor, before) = (self.given.actor.clone(), self.given.state.clone());
+        let commit = self.given.commit(actor, self.given.reason.clone(), self.noted);
+        assert_eq!(commit.refusal(), Some(expected));
+        let after = &self.given.state;
+        assert_eq!(
+            (&after.requests, &after.production, &after.policy),
+            (&before.requests, &before.production, &before.policy)
+        );
+        self.given
     }
 
     #[track_caller]
