@@ -35,4 +35,4 @@ pub use assess::{
 pub use meter::{Meter, Meters};
 pub use rule::{Aggregate, Baseline, Condition, OnNoData, Response, RollbackLimit, Rule};
 pub use summary::{Gathering, Numbers, Observed, Sketch, Summary};
-pub use watch::{Action, Finding, Monitor, Notify};
+pub use watch::{Action, Finding, Monitor, Notify, Pulled, Source};
