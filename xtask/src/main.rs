@@ -19,10 +19,11 @@ The tasks of the workspace.
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 7] = [
+const PUBLISHED: [&str; 8] = [
     "registry-core",
     "registry-files",
     "registry-docs",
+    "registry-monitoring",
     "backend-local",
     "backend-objectstore",
     "backend-mlflow",
