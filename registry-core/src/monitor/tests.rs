@@ -191,6 +191,46 @@ mod summaries {
     }
 
     #[test]
+    fn ten_million_hostile_observations_take_no_more_room_than_is_promised() {
+        const MANY: u64 = 10_000_000;
+        /// The text of the sketch, and what else stands in a summary.
+        const ENCODED_BYTES_MAX: usize = Sketch::TEXT_BYTES_MAX + 1_024;
+        let meters = Meters::new(None);
+        let meter = meters.meter(&Version::new(1, 0, 0), &key("hostile"));
+        let mut window = Gathering::default();
+        let mut drawn = 0x9e37_79b9_7f4a_7c15_u64;
+        for number in 1..=MANY {
+            drawn ^= drawn << 13;
+            drawn ^= drawn >> 7;
+            drawn ^= drawn << 17;
+            let tiny_or_huge = [f64::MIN_POSITIVE, -f64::MAX, f64::MAX, -5e-324];
+            meter.observe(match number % 4 {
+                // Every magnitude, both signs, and what is no number.
+                0 | 1 => f64::from_bits(drawn),
+                2 => tiny_or_huge[(drawn % 4) as usize],
+                // The magnitudes of which a sketch tells the neighbours apart.
+                _ => (drawn as f64 / u64::MAX as f64 - 0.5) * 10_f64.powi((drawn % 18) as i32 - 9),
+            });
+            if number % 1_000_000 == 0 {
+                for summary in meters.take(start(), after(number / 1_000_000)) {
+                    assert!(summary.observed.numbers.as_ref().unwrap().sketch.bins() <= Sketch::BINS_MAX);
+                    assert!(serde_json::to_vec(&summary).unwrap().len() <= ENCODED_BYTES_MAX);
+                    window.merge(&summary.observed);
+                }
+            }
+        }
+        let observed = window.observed();
+        assert_eq!(observed.count + observed.not_numbers, MANY);
+        assert!(0 < observed.not_numbers && observed.not_numbers < MANY / 100);
+        let numbers = observed.numbers.as_ref().unwrap();
+        assert_eq!((numbers.min.get(), numbers.max.get()), (-f64::MAX, f64::MAX));
+        assert!(1_000 < numbers.sketch.bins() && numbers.sketch.bins() <= Sketch::BINS_MAX);
+        let text = serde_json::to_string(&observed).unwrap();
+        assert!(text.len() <= ENCODED_BYTES_MAX, "{}", text.len());
+        assert_eq!(serde_json::from_str::<Observed>(&text).unwrap(), observed);
+    }
+
+    #[test]
     fn threads_count_together_and_nothing_is_lost() {
         let meters = Arc::new(Meters::new(Some("one".parse().unwrap())));
         let version = Version::new(1, 0, 0);
