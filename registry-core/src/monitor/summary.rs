@@ -15,6 +15,7 @@ use crate::name::{Key, Text};
 use crate::time::Timestamp;
 use crate::version::Version;
 
+use super::encoding;
 use super::rule::Aggregate;
 
 /// What was observed of one metric of one version, in one stretch of time, at one replica.
@@ -167,6 +168,7 @@ impl FromStr for Sketch {
             })
             .collect();
         let bytes = bytes.ok_or_else(|| wrong("is not made of pairs of hexadecimal digits"))?;
+        encoding::check(&bytes).map_err(wrong)?;
         DDSketch::from_java_bytes(&bytes).map(Sketch).map_err(|error| wrong(&error.to_string()))
     }
 }

@@ -154,6 +154,58 @@ mod summaries {
         }
     }
 
+    /// Each of these would end the program where the library that reads sketches is given it.
+    #[test]
+    fn sketches_whose_numbers_do_not_fit_are_refused() {
+        let good = Observed::of([1.0]).numbers.unwrap().sketch.to_string();
+        // One bin above zero: its flag, how many bins, the number of the first, and how often.
+        let head = good.strip_suffix("05010002").unwrap();
+        for (bins, says) in [
+            ("0502fdffffff0f02fcffffff1f02", "a bin for numbers that there are not"),
+            ("0502ffbbc1960b0280f882ad1602", "a bin for numbers that there are not"),
+            ("09020000", ""),
+            ("0902fdffffff0f00", "a bin for numbers that there are not"),
+            ("0d0200feffffffff0f0202", "a bin for numbers that there are not"),
+            ("050100ffffffffffffffffff", "more observations than anybody makes"),
+            ("04ffffffffffffffffff", "more observations than anybody makes"),
+            ("1501000002", "an unknown form"),
+            ("05ffffffffffffffffff", "ends too early"),
+            ("02000000000000f03f0000000000000000", "an impossible width"),
+            ("02000000000000f87f0000000000000000", "an impossible width"),
+        ] {
+            match format!("{head}{bins}").parse::<Sketch>() {
+                Ok(_) => assert!(says.is_empty(), "{bins}"),
+                Err(error) => {
+                    assert!(!says.is_empty() && error.to_string().contains(says), "{bins}: {error}")
+                }
+            }
+        }
+        assert!(format!("02{good}").parse::<Sketch>().is_err());
+    }
+
+    proptest! {
+        /// A sketch in which bytes were exchanged is refused, or can be read and put together with another.
+        #[test]
+        fn whatever_is_in_a_sketch_it_ends_nothing(
+            values in prop::collection::vec(any::<f64>(), 1..50),
+            spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let Some(numbers) = Observed::of(values).numbers else { return Ok(()) };
+            let mut text = numbers.sketch.to_string();
+            for (place, byte) in spoilt {
+                let place = place.index(text.len() / 2) * 2;
+                text.replace_range(place..place + 2, &format!("{byte:02x}"));
+            }
+            if let Ok(sketch) = text.parse::<Sketch>() {
+                let mut gathering = Gathering::default();
+                gathering.merge(&Observed::of([1.0, -1.0]));
+                let numbers = Some(Numbers { sketch, ..numbers });
+                gathering.merge(&Observed { count: 1, not_numbers: 0, numbers });
+                prop_assert!(gathering.observed().aggregate(Aggregate::P95).is_some());
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
