@@ -93,6 +93,24 @@ fn an_auditor_is_told_who_approved_and_who_went_past_everybody() {
 }
 
 #[test]
+fn a_slow_version_is_taken_out_and_somebody_on_call_believes_it() {
+    assert_in_order(
+        &unwrapped(&output(env!("CARGO_BIN_EXE_monitor"), &[])),
+        &[
+            "v3.1.0 is in production. The rule: roll back if p95 of latency is above 200 over 5m.",
+            "500 requests in the last minute, p95 62",
+            "The rule `slow` is broken: p95 of `latency` is 62",
+            "rolled back to v3.0.0.",
+            "the signature was verified, and this was read:",
+            "fraud-detection: rule slow: p95 of `latency` is 62",
+            "rolled back from v3.1.0 to v3.0.0",
+            "In production now: v3.0.0",
+            "by monitor:slow",
+        ],
+    );
+}
+
+#[test]
 fn the_life_of_a_model_is_told_from_training_to_audit() {
     let text = unwrapped(&output(env!("CARGO_BIN_EXE_life"), &[]));
     assert_in_order(

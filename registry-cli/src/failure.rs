@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     NotFound,
     /// It clashes with what is there or with what somebody else did.
     Conflict,
-    /// The storage cannot be used.
+    /// The storage, or another server that was asked, cannot be used.
     Unavailable,
     /// The storage denies access.
     AccessDenied,
@@ -56,7 +56,7 @@ Exit codes:
   3  rejected by a rule
   4  not found
   5  conflict with what is there, or with what somebody else did
-  6  storage unavailable, or access denied
+  6  storage, or a server that was asked, unavailable; or access denied
   7  outcome unknown: send the same request again under the same --request-id
   8  corrupt: what is stored is not what was written
   9  documents are out of date, as `docs --check` found

@@ -14,6 +14,7 @@ mod failure;
 mod identity;
 mod input;
 mod output;
+mod outside;
 mod place;
 mod progress;
 mod table;

@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::World;
+use common::receiver::Receiver;
+use common::{Ran, World};
 use insta::assert_snapshot;
+
+const SECRET: &str = "whsec_bWFkZSB1cCBhbmQgbG9uZyBlbm91Z2ggZm9yIGFueWJvZHk=";
 
 fn serving() -> World {
     let world = World::new();
@@ -108,9 +111,129 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (vec!["observe", "fraud", "--metric", "m", "--values", "words.txt"], "line 2 is not a number"),
         (vec!["observe", "fraud", "v9", "--metric", "m", "--value", "1"], "v9.0.0"),
         (vec!["monitor", "nobody", "--once"], "no model `nobody`"),
+        (vec!["monitor", "fraud", "--notify", "carrier-pigeon"], "expected a URL"),
+        (vec!["monitor", "fraud", "--notify", "https://example.com/x"], "REGISTRY_WEBHOOK_SECRET"),
+        (
+            vec![
+                "monitor",
+                "fraud",
+                "--notify",
+                "https://u:p@example.com/",
+                "--webhook-secret-file",
+                "words.txt",
+            ],
+            "a user or a password",
+        ),
+        (
+            vec![
+                "monitor",
+                "fraud",
+                "--notify",
+                "https://example.com/",
+                "--webhook-secret-file",
+                "words.txt",
+            ],
+            "`whsec_`",
+        ),
+        (vec!["monitor", "fraud", "--prometheus", "http://127.0.0.1:9"], "--query"),
+        (vec!["monitor", "fraud", "--query", "m=up"], "--prometheus"),
+        (vec!["monitor", "fraud", "--prometheus", "http://127.0.0.1:9", "--query", "up"], "`NAME=VALUE`"),
+        (
+            vec!["monitor", "fraud", "--prometheus", "http://127.0.0.1:9", "--query", "m=up", "--step", "0s"],
+            "a millisecond or more",
+        ),
+        (vec!["observe", "fraud", "--metric", "m", "--prometheus", "http://127.0.0.1:9"], "--query"),
+        (
+            vec!["observe", "fraud", "--metric", "m", "--prometheus", "http://127.0.0.1:9", "--query", "up"],
+            "no connection",
+        ),
     ] {
         let ran = world.run(&arguments);
         assert!(ran.code != 0 && ran.stderr.contains(says), "{arguments:?}: {}", ran.stderr);
     }
     assert_eq!(world.stored(), before);
+}
+
+fn with_secret(world: &World, arguments: &[&str]) -> Ran {
+    Ran::of(world.command(arguments).env("REGISTRY_WEBHOOK_SECRET", SECRET))
+}
+
+#[test]
+fn who_could_not_be_told_is_said_and_the_rollback_with_it() {
+    let world = serving();
+    world.ok(&["rules", "set", "slow", "--metric", "latency", "--above", "200"]);
+    world.ok(&["observe", "fraud", "--metric", "latency", "--value", "500"]);
+    let receiver = Receiver::answering(403, "");
+    let url = receiver.url("/PATH-SECRET");
+    let ran = with_secret(&world, &["monitor", "fraud", "--once", "--notify", &url]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("rolled back from v1.1.0 to v1.0.0"), "{ran:?}");
+    assert!(ran.stderr.contains("could not be told") && ran.stderr.contains("answered 403"), "{ran:?}");
+    assert!(!format!("{ran:?}").contains("SECRET"), "{ran:?}");
+    assert_eq!(receiver.sent().len(), 1);
+}
+
+#[test]
+fn lines_for_programs_beside_a_webhook_are_what_it_is_sent() {
+    let world = serving();
+    world.write("secret.txt", format!("{SECRET}\n"));
+    world.ok(&["rules", "set", "slow", "--metric", "latency", "--above", "200", "--alert"]);
+    world.ok(&["observe", "fraud", "--metric", "latency", "--value", "500"]);
+    let receiver = Receiver::answering(200, "");
+    let arguments =
+        ["monitor", "fraud", "--once", "--notify", "stdout", "--webhook-secret-file", "secret.txt"];
+    let line = world.ok(&[&arguments[..], &["--notify", &receiver.url("/")]].concat());
+    assert_eq!(line, format!("{}\n", receiver.sent()[0].body));
+    assert_eq!(world.ok(&arguments).lines().count(), 1);
+}
+
+/// What Prometheus answers where one version makes many errors: since no time is later than now, in 2001.
+const ERRORS: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+    {"metric":{"version":"v1.1.0"},"value":[1000000000,"0.2"]},
+    {"metric":{"version":"v1.0.0"},"value":[1000000000,"0.01"]}]}}"#;
+
+#[test]
+fn numbers_come_from_prometheus() {
+    let world = serving();
+    let server = Receiver::answering(200, ERRORS);
+    let url = server.url("");
+    let mut story = String::new();
+    let by_label = ["--version-label", "version"];
+    for (arguments, more) in [
+        (["observe", "fraud", "--metric", "errors", "--query", "rate"], &by_label[..]),
+        (["observe", "fraud", "--metric", "errors", "--query", "rate"], &["--dry-run"]),
+        (["observe", "fraud", "--metric", "errors", "--query", "rate"], &["--from", "2001-09-09T00:00:00Z"]),
+    ] {
+        let arguments = [&arguments[..], &["--prometheus", &url], more].concat();
+        story.push_str(&world.seen(&arguments).replace(&url, "http://prometheus"));
+        story.push('\n');
+    }
+    assert_snapshot!("prometheus", story);
+    let arguments = ["observe", "fraud", "--metric", "e", "--query", "up", "--prometheus", &url];
+    let ran = Ran::of(world.command(&arguments).env("REGISTRY_PROMETHEUS_TOKEN", "TOKEN"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let sent = server.sent();
+    let last = sent.last().unwrap();
+    assert_eq!((last.line(), last.header("authorization")), ("POST /api/v1/query HTTP/1.1", "Bearer TOKEN"));
+    assert!(last.body.starts_with("query=up&time="), "{}", last.body);
+}
+
+#[test]
+fn a_monitor_pulls_before_it_looks() {
+    let world = serving();
+    let rule = "metric: errors\nfails_if: {above: 0.05}\nconsecutive_error_limit: 0\non_no_data: success\n";
+    world.write("rule.yaml", rule);
+    world.ok(&["rules", "set", "errors", "--file", "rule.yaml"]);
+    let away = Receiver::answering(503, r#"{"status":"error","errorType":"timeout","error":"too busy"}"#);
+    let look = |server: &Receiver| {
+        let url = server.url("");
+        let arguments = ["monitor", "fraud", "--once", "--prometheus", &url, "--query", "errors=rate"];
+        // Without a label nothing is asked of the moments before the version was there.
+        world.ok(&[&arguments[..], &["--version-label", "version"]].concat())
+    };
+    let unreadable = look(&away);
+    assert!(unreadable.contains("could not be read 1 times in a row: Prometheus at"), "{unreadable}");
+    assert!(unreadable.contains("says timeout: too busy; v1.1.0 is still there"), "{unreadable}");
+    assert_eq!(look(&Receiver::answering(200, ERRORS)), "no rule is broken\n", "it was not there in 2001");
+    assert_eq!(world.json(&["info", "fraud"])["production"], "v1.1.0");
 }

@@ -19,12 +19,13 @@ The tasks of the workspace.
 ";
 
 /// The crates that users build, each of which must build without the others' features.
-const PUBLISHED: [&str; 9] = [
+const PUBLISHED: [&str; 10] = [
     "registry-core",
     "registry-files",
     "registry-docs",
     "registry-signing",
     "registry-audit",
+    "registry-monitoring",
     "backend-local",
     "backend-objectstore",
     "backend-mlflow",

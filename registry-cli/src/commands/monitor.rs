@@ -13,16 +13,18 @@ use registry_core::monitor::{
 };
 use registry_core::{
     Direction, Finite, Invalid, Key, ModelName, Registry as _, RegistryExt as _, Selector, Text, Timestamp,
+    Version,
 };
-use serde::Serialize;
+use registry_monitoring::{Notification, Prometheus, summaries};
 
 use crate::card::units;
 use crate::cli::Writing;
 use crate::commands::policy::{purpose, scope};
-use crate::commands::{Session, tell};
-use crate::failure::Failure;
-use crate::input::{direction, parsed_file, percent, text_file};
+use crate::commands::{Session, tell, warn};
+use crate::failure::{Failure, Kind};
+use crate::input::{Pair, direction, parsed_file, percent, text_file};
 use crate::output::harmless;
+use crate::outside::{Pulling, Telling};
 use crate::place::Purpose;
 use crate::words;
 
@@ -237,7 +239,12 @@ pub(crate) struct Observe {
     #[arg(long, value_name = "NAME")]
     metric: Key,
     /// A value, repeatable
-    #[arg(long, value_name = "NUMBER", required_unless_present = "values", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        required_unless_present_any = ["values", "prometheus"],
+        allow_negative_numbers = true
+    )]
     value: Vec<f64>,
     /// A file of values, one a line
     #[arg(long, value_name = "FILE")]
@@ -252,12 +259,78 @@ pub(crate) struct Observe {
     #[arg(long, value_name = "NAME")]
     replica: Option<Text>,
     #[command(flatten)]
+    pulling: Pulling,
+    /// An expression of PromQL: what it is worth when observing ended is what was observed
+    #[arg(
+        long,
+        value_name = "EXPRESSION",
+        requires = "prometheus",
+        conflicts_with_all = ["value", "values"],
+        help_heading = "Prometheus"
+    )]
+    query: Option<String>,
+    /// What it is worth all so often from the beginning until the end, for example 30s
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = units::whole_seconds,
+        requires_all = ["query", "from"],
+        help_heading = "Prometheus"
+    )]
+    step: Option<u64>,
+    #[command(flatten)]
     writing: Writing,
 }
 
 impl Observe {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let by = self.writing.by()?;
+        let server = self.pulling.server()?;
+        let values = self.given()?;
+        let registry = session.open_to_change(by.dry_run).await?;
+        let version = registry.get(&self.model, &self.selector).await?;
+        let until = self.until.unwrap_or_else(|| registry.clock().now());
+        let found = match (&server, &self.query) {
+            (Some(server), Some(query)) => self.pulled(server, query, until, &version.version).await?,
+            _ => {
+                let a_minute_before =
+                    Timestamp::from_microseconds(until.microseconds().saturating_sub(60_000_000))?;
+                // A version that entered production just now was not observed before.
+                let from = self.from.unwrap_or_else(|| a_minute_before.max(version.staged.at).min(until));
+                vec![Summary {
+                    version: version.version.clone(),
+                    metric: self.metric.clone(),
+                    from,
+                    until,
+                    replica: self.replica.clone(),
+                    observed: Observed::of(values),
+                }]
+            }
+        };
+        let counts: Vec<(Version, u64)> = found
+            .iter()
+            .map(|summary| {
+                let observed = &summary.observed;
+                (summary.version.clone(), observed.count.saturating_add(observed.not_numbers))
+            })
+            .collect();
+        let receipt = registry.report_health(&by, &self.model, found).await?;
+        if session.out.json {
+            return tell(session, registry.as_ref(), None, &receipt).await;
+        }
+        if counts.is_empty() {
+            return session.out.line("there is nothing to report: the expression has no value there");
+        }
+        for (version, many) in counts {
+            let many = words::count(many, "observation", "observations");
+            let would = if by.dry_run { "would report" } else { "reported" };
+            session.out.line(format!("{would} {many} of {} {version}", self.model))?;
+        }
+        Ok(())
+    }
+
+    /// The values that were typed, or are in a file.
+    fn given(&self) -> Result<Vec<f64>, Failure> {
         let mut values = self.value.clone();
         if let Some(path) = &self.values {
             for (number, line) in
@@ -269,28 +342,26 @@ impl Observe {
                 values.push(value);
             }
         }
-        let registry = session.open_to_change(by.dry_run).await?;
-        let version = registry.get(&self.model, &self.selector).await?;
-        let until = self.until.unwrap_or_else(|| registry.clock().now());
-        let a_minute_before = Timestamp::from_microseconds(until.microseconds().saturating_sub(60_000_000))?;
-        // A version that entered production just now was not observed before.
-        let from = self.from.unwrap_or_else(|| a_minute_before.max(version.staged.at).min(until));
-        let summary = Summary {
-            version: version.version.clone(),
-            metric: self.metric,
-            from,
-            until,
-            replica: self.replica,
-            observed: Observed::of(values),
+        Ok(values)
+    }
+
+    async fn pulled(
+        &self,
+        server: &Prometheus,
+        query: &str,
+        until: Timestamp,
+        version: &Version,
+    ) -> Result<Vec<Summary>, Failure> {
+        let series = match (self.step, self.from) {
+            (Some(step), Some(from)) => server.range(query, from, until, Duration::from_secs(step)).await?,
+            (None, Some(from)) => {
+                let problem = "with an expression, a beginning needs --step: how often it is looked at";
+                return Err(Invalid::new("beginning", from, problem).into());
+            }
+            (_, None) => server.instant(query, until).await?,
         };
-        let many = summary.observed.count.saturating_add(summary.observed.not_numbers);
-        let receipt = registry.report_health(&by, &self.model, vec![summary]).await?;
-        if session.out.json {
-            return tell(session, registry.as_ref(), None, &receipt).await;
-        }
-        let many = words::count(many, "observation", "observations");
-        let would = if by.dry_run { "would report" } else { "reported" };
-        session.out.line(format!("{would} {many} of {} {}", self.model, version.version))
+        let mapping = self.pulling.mapping(self.metric.clone(), self.replica.clone());
+        Ok(summaries(&series, &mapping, version)?)
     }
 }
 
@@ -305,34 +376,48 @@ pub(crate) struct Monitor {
     /// How often to look whether a rule is due
     #[arg(long, value_name = "DURATION", value_parser = units::whole_seconds, default_value = "10s")]
     every: u64,
-}
-
-#[derive(Serialize)]
-struct FindingView<'a> {
-    model: &'a ModelName,
-    rule: &'a Key,
-    action: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a str>,
-    breach: &'a registry_core::monitor::Breach,
+    #[command(flatten)]
+    telling: Telling,
+    #[command(flatten)]
+    pulling: Pulling,
+    /// A metric and the expression of PromQL that is what is observed of it, repeatable. It is pulled when a rule on
+    /// the metric is due
+    #[arg(long, value_name = "NAME=EXPRESSION", requires = "prometheus", help_heading = "Prometheus")]
+    query: Vec<Pair>,
+    /// Expressions are looked at at whole multiples of this, so that several monitors pull the same numbers
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = units::whole_seconds,
+        default_value = "15s",
+        help_heading = "Prometheus"
+    )]
+    step: u64,
 }
 
 impl Monitor {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let webhooks = self.telling.webhooks()?;
+        let sources = self.pulling.sources(&self.query, Duration::from_secs(self.step))?;
+        let in_lines = session.out.json || self.telling.in_lines();
         let registry = session.open(Purpose::Change).await?;
         let mut monitor = CoreMonitor::new(Arc::clone(&registry), self.model.clone());
+        for webhook in webhooks {
+            monitor = monitor.telling(webhook);
+        }
+        for source in sources {
+            monitor = monitor.pulling(Arc::new(source));
+        }
         loop {
             let findings = monitor.look().await?;
             for finding in &findings {
-                show(session, finding)?;
+                show(session, finding, in_lines)?;
             }
             if self.once {
-                if findings.is_empty() && !session.out.json {
+                if findings.is_empty() && !in_lines {
                     return session.out.line("no rule is broken");
                 }
-                return Ok(());
+                return findings.iter().try_for_each(not_done);
             }
             session.out.flush()?;
             registry.clock().sleep(Duration::from_secs(self.every.max(1))).await;
@@ -340,28 +425,22 @@ impl Monitor {
     }
 }
 
-fn show(session: &mut Session, finding: &Finding) -> Result<(), Failure> {
-    let Finding { model, rule, breach, action, .. } = finding;
-    let (word, to, problem) = match action {
-        Action::RolledBack { to } => ("rolled_back", Some(to.to_string()), None),
-        Action::AlreadyGone => ("already_gone", None, None),
-        Action::Refused(problem) => ("refused", None, Some(problem.as_str())),
-        _ => ("alerted", None, None),
-    };
-    if session.out.json {
-        return session.out.json_line(&FindingView { model, rule, action: word, to, problem, breach });
+fn show(session: &mut Session, finding: &Finding, in_lines: bool) -> Result<(), Failure> {
+    for problem in &finding.untold {
+        warn(&format!("somebody could not be told: {problem}"));
     }
-    let version = &breach.watched.version;
-    let done = match action {
-        Action::RolledBack { to } => format!("rolled back from {version} to {to}"),
-        Action::AlreadyGone => format!("{version} was taken out already"),
-        Action::Refused(problem) => format!("{version} could not be rolled back: {problem}"),
-        _ => format!("{version} is still there"),
-    };
-    let line = format!("{} {model}: rule {rule}: {}; {done}", words::time(last(breach)), breach.reason);
-    session.out.line(harmless(&line))
+    let notification = Notification::from(finding);
+    if in_lines {
+        return session.out.json_line(&notification);
+    }
+    session.out.line(harmless(&format!("{} {notification}", words::time(notification.time))))
 }
 
-fn last(breach: &registry_core::monitor::Breach) -> Timestamp {
-    breach.measurements.last().map_or(breach.watched.since, |measurement| measurement.at)
+/// A rollback that should have been done, and was not as far as anybody knows, is a failure.
+fn not_done(finding: &Finding) -> Result<(), Failure> {
+    match &finding.action {
+        Action::NotDone(problem) => Err(Failure::new(Kind::Unavailable, problem)),
+        Action::InDoubt(problem) => Err(Failure::new(Kind::OutcomeUnknown, problem)),
+        _ => Ok(()),
+    }
 }

@@ -138,6 +138,18 @@ impl Memory {
     pub fn recent(&self) -> impl Iterator<Item = &Measurement> {
         self.recent.iter()
     }
+
+    /// Ends the silence after a finding on which nothing could be done.
+    pub(super) fn speak_again(&mut self) {
+        self.silent_until = None;
+    }
+}
+
+impl Breach {
+    /// When it was found.
+    pub fn at(&self) -> Timestamp {
+        self.measurements.last().map_or(self.watched.since, |measurement| measurement.at)
+    }
 }
 
 /// Whether a version is measured at an instant: after the delay, and while it is watched.

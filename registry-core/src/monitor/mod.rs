@@ -16,11 +16,13 @@
 //! |---|---|
 //! | `rule.rs` | what a rule says |
 //! | `summary.rs` | observations, summed up |
+//! | `encoding.rs` | whether the bytes of a sketch can be read safely |
 //! | `assess.rs` | whether a rule is broken, without I/O |
 //! | `meter.rs` | counting while a model answers |
 //! | `watch.rs` | reading the window, assessing, acting |
 
 mod assess;
+mod encoding;
 mod meter;
 mod rule;
 mod summary;
@@ -35,4 +37,4 @@ pub use assess::{
 pub use meter::{Meter, Meters};
 pub use rule::{Aggregate, Baseline, Condition, OnNoData, Response, RollbackLimit, Rule};
 pub use summary::{Gathering, Numbers, Observed, Sketch, Summary};
-pub use watch::{Action, Finding, Monitor, Notify};
+pub use watch::{Action, Finding, Monitor, Notify, Pulled, Source};

@@ -15,6 +15,7 @@ use crate::name::{Key, Text};
 use crate::time::Timestamp;
 use crate::version::Version;
 
+use super::encoding;
 use super::rule::Aggregate;
 
 /// What was observed of one metric of one version, in one stretch of time, at one replica.
@@ -113,6 +114,17 @@ impl Numbers {
 pub struct Sketch(DDSketch);
 
 impl Sketch {
+    /// How many bins a sketch has at most: 2,048 for numbers above zero and as many for those below. Where there would
+    /// be more, those nearest to zero are put together.
+    pub const BINS_MAX: usize = 2 * 2_048;
+    /// How long the text of a sketch is at most, in bytes: 20 digits for each bin, and a head.
+    pub const TEXT_BYTES_MAX: usize = 20 * Sketch::BINS_MAX + 256;
+
+    /// How many bins it has.
+    pub fn bins(&self) -> usize {
+        self.0.length()
+    }
+
     fn text(&self) -> String {
         self.0.to_java_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -142,10 +154,8 @@ impl FromStr for Sketch {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        /// Of 2,048 bins, each with its number and its count.
-        const CHARS_MAX: usize = 128 * 1024;
         let wrong = |problem: &str| Invalid::new("sketch", format!("{} characters", text.len()), problem);
-        if CHARS_MAX < text.len() {
+        if Sketch::TEXT_BYTES_MAX < text.len() {
             return Err(wrong("is longer than any sketch"));
         }
         let digit = |digit: &u8| char::from(*digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -158,6 +168,7 @@ impl FromStr for Sketch {
             })
             .collect();
         let bytes = bytes.ok_or_else(|| wrong("is not made of pairs of hexadecimal digits"))?;
+        encoding::check(&bytes).map_err(wrong)?;
         DDSketch::from_java_bytes(&bytes).map(Sketch).map_err(|error| wrong(&error.to_string()))
     }
 }

@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,17 +8,20 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::command::By;
+use crate::command::{By, Request};
 use crate::content::{Content, Direction, Finite, Metric};
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::event::Event;
 use crate::ext::{PromoteOptions, Registration, RegistryExt as _, Scope};
 use crate::memory::{MemoryArtifacts, MemoryLog};
 use crate::name::{Key, ModelName};
-use crate::registry::Registry;
+use crate::registry::{Need, Receipt, Recorded, Registry};
 use crate::selector::Selector;
 use crate::stage::Stage;
-use crate::stream::{Revision, Stream};
+use crate::state::ModelState;
+use crate::storage::{ArtifactStore, CommitLog, StorageError, StorageErrorKind};
+use crate::stream::{Revision, Stream, StreamKind, Term};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 use crate::version::Version;
 
@@ -150,6 +154,58 @@ mod summaries {
         }
     }
 
+    /// Each of these would end the program where the library that reads sketches is given it.
+    #[test]
+    fn sketches_whose_numbers_do_not_fit_are_refused() {
+        let good = Observed::of([1.0]).numbers.unwrap().sketch.to_string();
+        // One bin above zero: its flag, how many bins, the number of the first, and how often.
+        let head = good.strip_suffix("05010002").unwrap();
+        for (bins, says) in [
+            ("0502fdffffff0f02fcffffff1f02", "a bin for numbers that there are not"),
+            ("0502ffbbc1960b0280f882ad1602", "a bin for numbers that there are not"),
+            ("09020000", ""),
+            ("0902fdffffff0f00", "a bin for numbers that there are not"),
+            ("0d0200feffffffff0f0202", "a bin for numbers that there are not"),
+            ("050100ffffffffffffffffff", "more observations than anybody makes"),
+            ("04ffffffffffffffffff", "more observations than anybody makes"),
+            ("1501000002", "an unknown form"),
+            ("05ffffffffffffffffff", "ends too early"),
+            ("02000000000000f03f0000000000000000", "an impossible width"),
+            ("02000000000000f87f0000000000000000", "an impossible width"),
+        ] {
+            match format!("{head}{bins}").parse::<Sketch>() {
+                Ok(_) => assert!(says.is_empty(), "{bins}"),
+                Err(error) => {
+                    assert!(!says.is_empty() && error.to_string().contains(says), "{bins}: {error}")
+                }
+            }
+        }
+        assert!(format!("02{good}").parse::<Sketch>().is_err());
+    }
+
+    proptest! {
+        /// A sketch in which bytes were exchanged is refused, or can be read and put together with another.
+        #[test]
+        fn whatever_is_in_a_sketch_it_ends_nothing(
+            values in prop::collection::vec(any::<f64>(), 1..50),
+            spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let Some(numbers) = Observed::of(values).numbers else { return Ok(()) };
+            let mut text = numbers.sketch.to_string();
+            for (place, byte) in spoilt {
+                let place = place.index(text.len() / 2) * 2;
+                text.replace_range(place..place + 2, &format!("{byte:02x}"));
+            }
+            if let Ok(sketch) = text.parse::<Sketch>() {
+                let mut gathering = Gathering::default();
+                gathering.merge(&Observed::of([1.0, -1.0]));
+                let numbers = Some(Numbers { sketch, ..numbers });
+                gathering.merge(&Observed { count: 1, not_numbers: 0, numbers });
+                prop_assert!(gathering.observed().aggregate(Aggregate::P95).is_some());
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -184,6 +240,46 @@ mod summaries {
                 prop_assert_eq!(&serde_json::from_str::<Observed>(&json).unwrap(), observed);
             }
         }
+    }
+
+    #[test]
+    fn ten_million_hostile_observations_take_no_more_room_than_is_promised() {
+        const MANY: u64 = 10_000_000;
+        /// The text of the sketch, and what else stands in a summary.
+        const ENCODED_BYTES_MAX: usize = Sketch::TEXT_BYTES_MAX + 1_024;
+        let meters = Meters::new(None);
+        let meter = meters.meter(&Version::new(1, 0, 0), &key("hostile"));
+        let mut window = Gathering::default();
+        let mut drawn = 0x9e37_79b9_7f4a_7c15_u64;
+        for number in 1..=MANY {
+            drawn ^= drawn << 13;
+            drawn ^= drawn >> 7;
+            drawn ^= drawn << 17;
+            let tiny_or_huge = [f64::MIN_POSITIVE, -f64::MAX, f64::MAX, -5e-324];
+            meter.observe(match number % 4 {
+                // Every magnitude, both signs, and what is no number.
+                0 | 1 => f64::from_bits(drawn),
+                2 => tiny_or_huge[(drawn % 4) as usize],
+                // The magnitudes of which a sketch tells the neighbours apart.
+                _ => (drawn as f64 / u64::MAX as f64 - 0.5) * 10_f64.powi((drawn % 18) as i32 - 9),
+            });
+            if number % 1_000_000 == 0 {
+                for summary in meters.take(start(), after(number / 1_000_000)) {
+                    assert!(summary.observed.numbers.as_ref().unwrap().sketch.bins() <= Sketch::BINS_MAX);
+                    assert!(serde_json::to_vec(&summary).unwrap().len() <= ENCODED_BYTES_MAX);
+                    window.merge(&summary.observed);
+                }
+            }
+        }
+        let observed = window.observed();
+        assert_eq!(observed.count + observed.not_numbers, MANY);
+        assert!(0 < observed.not_numbers && observed.not_numbers < MANY / 100);
+        let numbers = observed.numbers.as_ref().unwrap();
+        assert_eq!((numbers.min.get(), numbers.max.get()), (-f64::MAX, f64::MAX));
+        assert!(1_000 < numbers.sketch.bins() && numbers.sketch.bins() <= Sketch::BINS_MAX);
+        let text = serde_json::to_string(&observed).unwrap();
+        assert!(text.len() <= ENCODED_BYTES_MAX, "{}", text.len());
+        assert_eq!(serde_json::from_str::<Observed>(&text).unwrap(), observed);
     }
 
     #[test]
@@ -749,4 +845,188 @@ async fn reports_that_make_no_sense_are_refused() {
     let command = crate::Command::ReportHealth { summaries: vec![good] };
     let request = crate::Request { stream: Stream::from(&model()), by: by("replica"), command };
     assert!(fleet.registry.execute(request).await.is_err());
+}
+
+/// Says what it is told to, and counts how often it is asked.
+struct Elsewhere {
+    metric: Key,
+    says: Mutex<Result<Pulled, String>>,
+    asked: AtomicUsize,
+}
+
+impl Elsewhere {
+    fn new(says: Result<Pulled, String>) -> Arc<Elsewhere> {
+        Arc::new(Elsewhere { metric: key("latency"), says: Mutex::new(says), asked: AtomicUsize::new(0) })
+    }
+}
+
+#[async_trait]
+impl Source for Elsewhere {
+    fn metric(&self) -> &Key {
+        &self.metric
+    }
+
+    async fn pull(&self, _: &Watched, _: Timestamp) -> Result<Pulled, String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.says.lock().unwrap().clone()
+    }
+}
+
+/// One value, pulled at an instant.
+fn pulled(id: &str, at: Timestamp, value: f64) -> Pulled {
+    let summary = Summary {
+        version: Version::new(1, 1, 0),
+        metric: key("latency"),
+        from: at,
+        until: at,
+        replica: None,
+        observed: Observed::of([value]),
+    };
+    Pulled { id: id.parse().unwrap(), summaries: vec![summary] }
+}
+
+#[tokio::test]
+async fn what_is_counted_elsewhere_is_pulled_when_a_rule_on_it_is_due_and_written_down_once() {
+    let fleet = Fleet::new().await;
+    fleet.rule("latency", too_slow().of(Aggregate::Max)).await;
+    fleet.rule("accuracy", Rule::new(key("accuracy"), Condition::Below(finite(0.8)))).await;
+    fleet.minute().await;
+    let source = Elsewhere::new(Ok(pulled("at-60", fleet.clock.now(), 150.0)));
+    let mut monitors = [fleet.monitor().pulling(source.clone()), fleet.monitor().pulling(source.clone())];
+    for monitor in &mut monitors {
+        monitor.look().await.unwrap();
+    }
+    // A replica that saw another number of the same moment.
+    *source.says.lock().unwrap() = Ok(pulled("at-60", fleet.clock.now(), 151.0));
+    let findings = fleet.monitor().pulling(source.clone()).look().await.unwrap();
+    assert!(findings.iter().all(|finding| finding.rule.as_str() == "accuracy"), "{findings:?}");
+    let health = Stream::Health(model());
+    assert_eq!(fleet.registry.history(&health, Revision::FIRST, 10).await.unwrap().len(), 1);
+    // Neither rule is due.
+    assert!(monitors[0].look().await.unwrap().is_empty());
+    assert_eq!(source.asked.load(Ordering::SeqCst), 3);
+    fleet.minute().await;
+    *source.says.lock().unwrap() = Ok(pulled("at-120", fleet.clock.now(), 900.0));
+    let findings = monitors[0].look().await.unwrap();
+    let latency = findings.iter().find(|finding| finding.rule.as_str() == "latency").unwrap();
+    assert_eq!(latency.action, Action::RolledBack { to: Version::new(1, 0, 0) });
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_is_a_reading_that_failed_and_hides_no_other() {
+    let fleet = Fleet::new().await;
+    let mut rule = too_slow();
+    (rule.consecutive_error_limit, rule.on_error) = (1, Response::RollBack);
+    fleet.rule("latency", rule).await;
+    fleet.rule("accuracy", Rule::new(key("accuracy"), Condition::Above(finite(0.0)))).await;
+    let mut monitor = fleet.monitor().pulling(Elsewhere::new(Err("502 \u{1b}[31mBad\nGateway".to_owned())));
+    let mut alone = fleet.monitor();
+    fleet.minute().await;
+    // Numbers of before: with the source unreadable they are no answer.
+    fleet.report(1, "latency", &[100.0; 50]).await;
+    assert!(alone.look().await.unwrap().iter().all(|finding| finding.rule.as_str() == "accuracy"));
+    assert_eq!(monitor.look().await.unwrap().len(), 1, "accuracy, of which there is no number");
+    fleet.minute().await;
+    fleet.report(1, "accuracy", &[0.0]).await;
+    let findings = monitor.look().await.unwrap();
+    assert_eq!(findings.len(), 1, "accuracy is read and fine: {findings:?}");
+    assert!(findings[0].breach.reason.contains("2 times in a row: 502"), "{}", findings[0].breach.reason);
+    assert_eq!(findings[0].action, Action::RolledBack { to: Version::new(1, 0, 0) });
+}
+
+/// A registry that cannot be written to for a while.
+struct Unwritable {
+    registry: Arc<dyn Registry>,
+    fails_with: Mutex<Option<StorageErrorKind>>,
+}
+
+#[async_trait]
+impl Registry for Unwritable {
+    async fn execute(&self, request: Request) -> Result<Receipt, Error> {
+        let kind = *self.fails_with.lock().unwrap();
+        match kind.map(|kind| (kind, StorageError::new(kind, "the disk is full"))) {
+            Some((StorageErrorKind::Unknown, source)) => {
+                Err(Error::OutcomeUnknown { request_id: "r-1".parse().unwrap(), source })
+            }
+            Some((_, error)) => Err(error.into()),
+            None => self.registry.execute(request).await,
+        }
+    }
+
+    async fn state(&self, stream: &Stream, need: &Need) -> Result<Arc<ModelState>, Error> {
+        self.registry.state(stream, need).await
+    }
+
+    async fn history(&self, stream: &Stream, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
+        self.registry.history(stream, from, limit).await
+    }
+
+    async fn streams(
+        &self,
+        kind: StreamKind,
+        term: Option<&Term>,
+        after: Option<&Stream>,
+        limit: usize,
+    ) -> Result<Vec<Stream>, Error> {
+        self.registry.streams(kind, term, after, limit).await
+    }
+
+    fn artifacts(&self) -> &dyn ArtifactStore {
+        self.registry.artifacts()
+    }
+
+    fn commits(&self) -> &dyn CommitLog {
+        self.registry.commits()
+    }
+
+    fn clock(&self) -> &dyn crate::time::Clock {
+        self.registry.clock()
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_that_cannot_be_written_is_told_and_tried_again_at_once() {
+    let fleet = Fleet::new().await;
+    let rule = Rule { cooldown_seconds: 86_400, ..too_slow() };
+    fleet.rule("latency", rule).await;
+    let fails_with = Mutex::new(Some(StorageErrorKind::NotDone));
+    let registry = Arc::new(Unwritable { registry: Arc::clone(&fleet.registry), fails_with });
+    let told = Arc::new(Told::default());
+    let mut monitor = Monitor::new(Arc::clone(&registry), model()).telling(told.clone());
+    let mut actions = Vec::new();
+    for kind in [Some(StorageErrorKind::NotDone), Some(StorageErrorKind::Unknown), None] {
+        *registry.fails_with.lock().unwrap() = kind;
+        fleet.minute().await;
+        fleet.report(1, "latency", &[500.0; 50]).await;
+        actions.extend(monitor.look().await.unwrap().into_iter().map(|finding| finding.action));
+    }
+    assert!(matches!(&actions[0], Action::NotDone(problem) if problem.contains("the disk is full")));
+    assert!(matches!(&actions[1], Action::InDoubt(problem) if problem.contains("not known")));
+    assert_eq!(actions[2..], [Action::RolledBack { to: Version::new(1, 0, 0) }]);
+    assert_eq!(told.0.lock().unwrap().len(), 3);
+}
+
+/// Looks what is in production when it is told.
+struct Looks(Arc<dyn Registry>, Mutex<Vec<(Key, String)>>);
+
+#[async_trait]
+impl Notify for Looks {
+    async fn notify(&self, finding: &Finding) -> Result<(), String> {
+        let live = self.0.get(&model(), &Selector::PRODUCTION).await.unwrap().version.to_string();
+        self.1.lock().unwrap().push((finding.rule.clone(), live));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_rollback_waits_until_somebody_was_told_of_another_rule() {
+    let fleet = Fleet::new().await;
+    fleet.rule("a-first", Rule { response: Response::Alert, ..too_slow() }).await;
+    fleet.rule("b-then", too_slow()).await;
+    fleet.minute().await;
+    fleet.report(1, "latency", &[500.0; 50]).await;
+    let looks = Arc::new(Looks(Arc::clone(&fleet.registry), Mutex::default()));
+    fleet.monitor().telling(looks.clone()).look().await.unwrap();
+    let seen = looks.1.lock().unwrap().clone();
+    assert_eq!(seen, [(key("a-first"), "v1.0.0".to_owned()), (key("b-then"), "v1.0.0".to_owned())]);
 }

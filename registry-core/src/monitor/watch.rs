@@ -16,9 +16,10 @@ use crate::command::{By, Command, Request};
 use crate::error::Error;
 use crate::event::{Event, RolledBack};
 use crate::ext::{HISTORY_PAGE, RegistryExt as _};
-use crate::name::{Actor, Key, ModelName, Text};
+use crate::name::{Actor, Key, ModelName, RequestId, Text};
 use crate::policy::Effective;
 use crate::registry::{Need, Registry};
+use crate::rejection::Rejection;
 use crate::state::{ModelState, ProductionSpan};
 use crate::stream::{Revision, Stream};
 use crate::time::Timestamp;
@@ -31,8 +32,29 @@ use super::summary::{Gathering, Observed, Summary};
 /// Whoever wants to know when a rule is broken.
 #[async_trait]
 pub trait Notify: Send + Sync {
-    /// Tells it. What goes wrong is passed on to whoever called the monitor, and undoes nothing.
+    /// Tells it, after all was done that rules ask for. What goes wrong is passed on to whoever called the monitor,
+    /// and undoes nothing.
     async fn notify(&self, finding: &Finding) -> Result<(), String>;
+}
+
+/// Where numbers are that were counted elsewhere.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// What it knows.
+    fn metric(&self) -> &Key;
+
+    /// What was observed since it was asked last. If that cannot be read, this is a reading that failed for every
+    /// rule on this metric.
+    async fn pull(&self, watched: &Watched, now: Timestamp) -> Result<Pulled, String>;
+}
+
+/// What a source gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The same wherever the same numbers are pulled, so that ten monitors write them down once.
+    pub id: RequestId,
+    /// The numbers; none if nothing was observed.
+    pub summaries: Vec<Summary>,
 }
 
 /// A rule that is broken, or of which too long nothing could be said, and what was done.
@@ -64,8 +86,13 @@ pub enum Action {
     },
     /// The version was not there any more: somebody was faster.
     AlreadyGone,
-    /// It should have been taken out, and could not be, for this reason.
+    /// It should have been taken out, and a rule of the registry forbids it, for this reason.
     Refused(String),
+    /// It should have been taken out, and the registry could not be written to, for this reason. It is tried again
+    /// the next time that the rule is measured.
+    NotDone(String),
+    /// It should have been taken out, and nobody knows whether it was, for this reason.
+    InDoubt(String),
 }
 
 impl fmt::Display for Action {
@@ -74,7 +101,10 @@ impl fmt::Display for Action {
             Action::Alerted => f.write_str("nothing but telling was done"),
             Action::RolledBack { to } => write!(f, "rolled back to {to}"),
             Action::AlreadyGone => f.write_str("it was taken out already"),
-            Action::Refused(problem) => write!(f, "it could not be rolled back: {problem}"),
+            Action::Refused(problem) | Action::NotDone(problem) => {
+                write!(f, "it could not be rolled back: {problem}")
+            }
+            Action::InDoubt(problem) => write!(f, "it may have been rolled back or not: {problem}"),
         }
     }
 }
@@ -84,6 +114,7 @@ pub struct Monitor<R: ?Sized> {
     registry: Arc<R>,
     model: ModelName,
     listeners: Vec<Arc<dyn Notify>>,
+    sources: Vec<Arc<dyn Source>>,
     rules: BTreeMap<Key, Looked>,
     health: Health,
 }
@@ -105,13 +136,21 @@ impl<R: Registry + ?Sized> Monitor<R> {
             from: None,
             summaries: VecDeque::new(),
         };
-        Monitor { registry, model, listeners: Vec::new(), rules: BTreeMap::new(), health }
+        let (listeners, sources) = (Vec::new(), Vec::new());
+        Monitor { registry, model, listeners, sources, rules: BTreeMap::new(), health }
     }
 
     /// The same, telling this one as well.
     #[must_use]
     pub fn telling(mut self, listener: Arc<dyn Notify>) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// The same, pulling numbers from here before it looks at a rule on them.
+    #[must_use]
+    pub fn pulling(mut self, source: Arc<dyn Source>) -> Self {
+        self.sources.push(source);
         self
     }
 
@@ -152,12 +191,14 @@ impl<R: Registry + ?Sized> Monitor<R> {
             .values()
             .filter_map(|looked| Some(looked.rule.as_ref()?.window()))
             .fold(window, Duration::max);
+        let unreadable = self.pull(&due, &watched, now).await;
         let readable = self.health.bring_up(&*self.registry, before(now, window)).await;
         let mut findings = Vec::new();
         for (name, rule) in due {
-            let reading = match &readable {
-                Err(error) => Reading::Unreadable(error.to_string()),
-                Ok(()) => match self.baseline(&rule, &state).await {
+            let reading = match (&readable, unreadable.get(&rule.metric)) {
+                (Err(error), _) => Reading::Unreadable(error.to_string()),
+                (Ok(()), Some(problem)) => Reading::Unreadable(problem.clone()),
+                (Ok(()), None) => match self.baseline(&rule, &state).await {
                     Err(error) => Reading::Unreadable(error.to_string()),
                     Ok(baseline) => Reading::Observed {
                         observed: Box::new(self.health.observed(&rule, &watched, now)),
@@ -170,10 +211,50 @@ impl<R: Registry + ?Sized> Monitor<R> {
             looked.at = Some(now);
             let phase = assess(&rule, &watched, &mut looked.memory, &reading, now);
             if let Phase::Broken(breach) | Phase::Inconclusive(breach) | Phase::Unreadable(breach) = phase {
-                findings.push(self.act(name, breach).await?);
+                let finding = self.act(name.clone(), breach).await?;
+                if matches!(finding.action, Action::NotDone(_) | Action::InDoubt(_))
+                    && let Some(looked) = self.rules.get_mut(&name)
+                {
+                    looked.memory.speak_again();
+                }
+                findings.push(finding);
             }
         }
+        // Telling may take long. No rollback waits for it.
+        for finding in &mut findings {
+            self.tell(finding).await;
+        }
         Ok(findings)
+    }
+
+    /// Writes down what the sources know of the metrics that are measured now; which of them could not be read, and
+    /// why.
+    async fn pull(&self, due: &[(Key, Rule)], watched: &Watched, now: Timestamp) -> BTreeMap<Key, String> {
+        let mut unreadable = BTreeMap::new();
+        for source in &self.sources {
+            let metric = source.metric();
+            if due.iter().all(|(_, rule)| rule.metric != *metric) {
+                continue;
+            }
+            let written = match source.pull(watched, now).await {
+                Ok(pulled) => self.write_down(pulled).await.map_err(|error| error.to_string()),
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = written {
+                unreadable.insert(metric.clone(), problem);
+            }
+        }
+        unreadable
+    }
+
+    async fn write_down(&self, Pulled { id, summaries }: Pulled) -> Result<(), Error> {
+        let by = By::new(SOURCE_ACTOR.parse()?).with_request_id(id);
+        match self.registry.report_health(&by, &self.model, summaries).await {
+            Ok(_) => Ok(()),
+            // Another monitor wrote down what it saw of the same moment.
+            Err(Error::Rejected(Rejection::RequestIdReused { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the values of a rule are compared with, if that is known.
@@ -221,21 +302,25 @@ impl<R: Registry + ?Sized> Monitor<R> {
         }
     }
 
-    /// Does what a broken rule asks for, and tells whoever wants to know.
+    /// Does what a broken rule asks for.
     async fn act(&self, rule: Key, breach: Breach) -> Result<Finding, Error> {
         let action = match breach.response {
             Response::Alert => Action::Alerted,
             Response::RollBack => self.roll_back(&rule, &breach).await?,
         };
-        let mut finding = Finding { model: self.model.clone(), rule, breach, action, untold: Vec::new() };
-        if finding.action != Action::AlreadyGone {
-            for listener in &self.listeners {
-                if let Err(problem) = listener.notify(&finding).await {
-                    finding.untold.push(problem);
-                }
+        Ok(Finding { model: self.model.clone(), rule, breach, action, untold: Vec::new() })
+    }
+
+    /// Tells whoever wants to know, unless another monitor did it and tells it.
+    async fn tell(&self, finding: &mut Finding) {
+        if finding.action == Action::AlreadyGone {
+            return;
+        }
+        for listener in &self.listeners {
+            if let Err(problem) = listener.notify(finding).await {
+                finding.untold.push(problem);
             }
         }
-        Ok(finding)
     }
 
     async fn roll_back(&self, rule: &Key, breach: &Breach) -> Result<Action, Error> {
@@ -251,18 +336,24 @@ impl<R: Registry + ?Sized> Monitor<R> {
                 Ok(done.map_or(Action::AlreadyGone, |done| Action::RolledBack { to: done.to }))
             }
             Err(Error::Rejected(rejection)) => Ok(Action::Refused(rejection.to_string())),
-            Err(error) => Err(error),
+            Err(error @ Error::OutcomeUnknown { .. }) => Ok(Action::InDoubt(error.to_string())),
+            Err(error) => Ok(Action::NotDone(error.to_string())),
         }
     }
 }
+
+/// Who writes down what sources know.
+const SOURCE_ACTOR: &str = "monitor";
 
 /// Who rolls back when a rule is broken.
 fn actor(rule: &Key) -> Result<Actor, Error> {
     Ok(format!("monitor:{rule}").parse()?)
 }
 
+/// What a source said of itself may hold anything.
 fn reason(text: &str) -> Result<Text, Error> {
-    let short: String = text.chars().take(Text::CHARS_MAX).collect();
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let short: String = plain.take(Text::CHARS_MAX).collect();
     Ok(short.parse()?)
 }
 

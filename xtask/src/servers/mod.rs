@@ -10,6 +10,7 @@ mod ministack;
 mod mlflow;
 mod packages;
 mod postgresql;
+mod prometheus;
 mod s3rver;
 mod seaweedfs;
 mod server;
@@ -28,7 +29,7 @@ struct Kind {
 }
 
 /// The slowest to come up are first.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind { install: mlflow::install_3, start: mlflow::start_3 },
     Kind { install: mlflow::install_2, start: mlflow::start_2 },
     Kind { install: mlflow::install_on_postgresql, start: mlflow::start_on_postgresql },
@@ -36,6 +37,7 @@ const KINDS: [Kind; 7] = [
     Kind { install: azurite::install, start: azurite::start },
     Kind { install: seaweedfs::install, start: seaweedfs::start },
     Kind { install: s3rver::install, start: s3rver::start },
+    Kind { install: prometheus::install, start: prometheus::start },
 ];
 
 /// Installs what is not installed yet.
