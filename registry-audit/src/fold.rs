@@ -85,7 +85,10 @@ impl Count {
     pub(crate) fn finish(self, found: &Verification) -> (Population, Vec<Flaw>) {
         let Count { mut row, has_gap } = self;
         // A commit that cannot be read is one that is missing, the last one too.
-        let is_damaged = found.problems.iter().any(|problem| !matches!(problem, Problem::File { .. }));
+        let is_damaged = found
+            .problems
+            .iter()
+            .any(|problem| !matches!(problem, Problem::File { .. } | Problem::RunFile { .. }));
         row.gap_free = !has_gap && !is_damaged;
         row.files = found.files;
         row.is_sound = found.is_sound();

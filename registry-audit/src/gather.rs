@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use registry_core::{
-    Error, Event, ModelName, Registry, RegistryExt as _, Rejection, Revision, Stream, Timestamp,
+    Error, Event, ModelName, Registry, RegistryExt as _, Rejection, Revision, Stream, StreamKind, Timestamp,
     Verification, VerifyOptions,
 };
 
@@ -58,6 +58,17 @@ pub async fn audit<R: Registry + ?Sized>(registry: &R, options: &AuditOptions) -
         flaws.extend(finished.flaws);
         models.push(finished.report);
     }
+    if options.model.is_none() {
+        for log in experiments(registry).await? {
+            let mut count = Count::new(log.clone());
+            let verify = VerifyOptions { bytes: options.bytes, against: None };
+            let found =
+                registry.verify_reading(&log, verify, |recorded| count.take(recorded, options)).await?;
+            let (row, wrong) = count.finish(&found);
+            population.extend(Some(row).filter(|_| !is_empty(&found)));
+            flaws.extend(wrong);
+        }
+    }
     let mut policy_changes = std::mem::take(&mut rules.changes);
     policy_changes.retain(|row| options.range.contains(row.at));
     let oldest_commit = population.iter().filter_map(|row| row.first_at).min();
@@ -94,6 +105,12 @@ fn take_rules(rules: &mut RuleBook, commit: &registry_core::Commit, to: Timestam
 
 fn is_empty(found: &Verification) -> bool {
     found.commits == 0 && found.problems.is_empty()
+}
+
+/// The logs of training runs. What they say of a version is in its record too; here they are counted and checked.
+async fn experiments<R: Registry + ?Sized>(registry: &R) -> Result<Vec<Stream>, Error> {
+    let all = registry.all_streams().await?;
+    Ok(all.into_iter().filter(|log| log.kind() == StreamKind::Experiment).collect())
 }
 
 /// The model that is asked for, which must be there; or all, in the order of their names.

@@ -543,7 +543,7 @@ rows! {
         min: Option<Finite>,
         /// The largest.
         max: Option<Finite>,
-        /// The 95th percentile, to 1 %; of a handful of observations it may be one of the lower ones.
+        /// The 95th percentile by the nearest rank, to 1 %.
         p95: Option<Finite>,
     }
 

@@ -24,7 +24,7 @@ fn serving() -> World {
 #[test]
 fn a_model_that_turns_bad_is_taken_out() {
     let world = serving();
-    world.write("latencies.txt", "180\n190\n\n210\n");
+    world.write("latencies.txt", "180\n190\n\n195\n");
     world.write(
         "rule.yaml",
         "metric: error_rate\nfails_if: {above: 0.05}\nsamples_min: 100\non_no_data: success\n",

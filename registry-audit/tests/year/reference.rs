@@ -831,13 +831,15 @@ pub(crate) fn population(stream: &str, records: &[Value], asked: &Asked<'_>) -> 
     }))
 }
 
-/// How many files there are of versions that are not deleted.
+/// How many files there are of versions that are not deleted, and of runs.
 fn files_read(records: &[Value]) -> usize {
     let all = happened(records, "9999");
     let is_deleted =
         |version: &Value| of_kind(&all, "version_deleted").any(|it| it.what["version"] == *version);
     let kept = of_kind(&all, "version_registered").filter(|it| !is_deleted(&it.what["version"]));
-    kept.map(|it| list(&it.what["content"]["artifacts"]).len()).sum()
+    let of_versions: usize = kept.map(|it| list(&it.what["content"]["artifacts"]).len()).sum();
+    let of_runs = of_kind(&all, "run_artifacts_noted").map(|it| list(&it.what["artifacts"]).len());
+    of_versions + of_runs.sum::<usize>()
 }
 
 /// All tables about a model, by name.

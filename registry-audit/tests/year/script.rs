@@ -281,6 +281,13 @@ pub(crate) async fn year() -> Year {
 
     // A second one: amended, tried on real requests, asked for twice, since the first request lapses.
     year.at("02-01");
+    let trees = year.registry.experiment("trees".parse().unwrap(), &by("alice"));
+    let mut run = trees.start().await.unwrap();
+    run.metric("loss", 1, 0.3).await.unwrap();
+    let curve = Bytes::from_static(b"a curve");
+    let upload = Upload { path: "loss.svg".parse().unwrap(), source: &curve };
+    run.artifact(&upload).await.unwrap();
+    run.finish().await.unwrap();
     year.register(&by("alice"), &fraud, v("1.1.0"), content(0.9, NARROW), &["model.bin 1.1.0"]).await;
     year.at("02-02");
     let amendment = Amendment { metrics: accuracy(0.91), ..Amendment::default() };

@@ -23,15 +23,12 @@ use crate::output::one_line;
 use crate::place::Purpose;
 use crate::words;
 
-/// How many names are read at once.
-const PAGE: usize = 256;
-
 /// `registry verify fraud-detection --bytes`
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The models. Default: all
+    /// The models. Default: every log of the registry, those of health, experiments and rules too
     models: Vec<ModelName>,
-    /// Also read all bytes of all versions that are not deleted
+    /// Also read all bytes of all versions that are not deleted, and of runs
     #[arg(long)]
     bytes: bool,
     /// A head noted earlier, elsewhere, as `verify` shows it: the log must still hold that commit. Or a file with a
@@ -64,10 +61,10 @@ impl std::str::FromStr for Against {
     }
 }
 
-/// What was found of a model.
+/// What was found of a log.
 #[derive(Debug, Serialize)]
 struct Verified {
-    model: ModelName,
+    log: Stream,
     is_sound: bool,
     commits: u64,
     files: u64,
@@ -80,7 +77,7 @@ struct Verified {
 #[derive(Debug, Serialize)]
 struct VerifiedAll {
     is_sound: bool,
-    models: Vec<Verified>,
+    logs: Vec<Verified>,
 }
 
 impl Verify {
@@ -99,32 +96,23 @@ impl Verify {
             None => None,
         };
         let registry = session.open(Purpose::Read).await?;
-        let mut names = self.models.clone();
-        let are_named = !names.is_empty();
-        if !are_named {
-            loop {
-                let page = registry.models(names.last(), PAGE).await?;
-                let is_last = page.len() < PAGE;
-                names.extend(page);
-                if is_last {
-                    break;
-                }
-            }
-        }
+        let logs = match self.models.is_empty() {
+            true => registry.all_streams().await?,
+            false => self.models.iter().map(Stream::from).collect(),
+        };
         let options = VerifyOptions { bytes: self.bytes, against };
-        let mut all = VerifiedAll { is_sound: true, models: Vec::new() };
+        let mut all = VerifiedAll { is_sound: true, logs: Vec::new() };
         let mut problems = 0_u64;
-        for model in names {
-            let found = registry.verify(&model, options).await?;
+        for log in logs {
+            let found = registry.verify(&log, options).await?;
             if found.commits == 0 && found.problems.is_empty() {
-                if !are_named {
-                    continue;
-                }
-                return Err(registry_core::Rejection::ModelNotFound { model }.into());
+                // A first commit that broke off, or that is under way.
+                let Some(model) = log.model().filter(|_| !self.models.is_empty()) else { continue };
+                return Err(registry_core::Rejection::ModelNotFound { model: model.clone() }.into());
             }
             problems = problems.saturating_add(found.problems.len() as u64);
             let verified = Verified {
-                model,
+                log,
                 is_sound: found.is_sound(),
                 commits: found.commits,
                 files: found.files,
@@ -136,12 +124,12 @@ impl Verify {
             if !session.out.json {
                 self.show(session, &verified)?;
             }
-            all.models.push(verified);
+            all.logs.push(verified);
         }
         if session.out.json {
             session.out.document(&all)?;
-        } else if all.models.is_empty() {
-            session.out.line("there are no models")?;
+        } else if all.logs.is_empty() {
+            session.out.line("there are no logs")?;
         }
         told(problems)
     }
@@ -204,7 +192,7 @@ impl Verify {
         let verdict = if found.is_sound { paint.good("sound") } else { paint.bad("damaged") };
         let mut line = format!(
             "{}: {verdict}, {}",
-            paint.bold(found.model.as_str()),
+            paint.bold(&found.log.to_string()),
             words::count(found.commits, "commit", "commits")
         );
         if self.bytes {

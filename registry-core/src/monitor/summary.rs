@@ -99,9 +99,20 @@ impl Observed {
 }
 
 impl Numbers {
-    /// The value that this share of the observations does not exceed, with a relative error of at most 1 %.
+    /// The smallest value that at least this share of the observations does not exceed (the nearest rank), with a
+    /// relative error of at most 1 %. Of two observations the larger is the 95th percentile.
+    #[expect(clippy::cast_precision_loss, reason = "a count that large is as good as its neighbour")]
     pub fn quantile(&self, share: f64) -> f64 {
-        let found = self.sketch.0.quantile(share).ok().flatten();
+        let last = self.sketch.0.count().saturating_sub(1) as f64;
+        // A product that is a whole number may come out a little above it.
+        let place = ((share * (last + 1.0) - 1e-9).ceil() - 1.0).max(0.0).min(last);
+        // The sketch takes a share of the way from the first to the last, and rounds down; its ends are exact.
+        let way = match place {
+            place if place <= 0.0 => 0.0,
+            place if last <= place => 1.0,
+            place => (place + 0.5) / last,
+        };
+        let found = self.sketch.0.quantile(way).ok().flatten();
         // Where bins had to be put together the extremes are still known exactly. `clamp` would panic if somebody had
         // written the largest as the smallest.
         found.unwrap_or(self.mean.get()).max(self.min.get()).min(self.max.get())

@@ -233,7 +233,8 @@ mod summaries {
                 let mean = all.iter().sum::<f64>() / all.len() as f64;
                 prop_assert!((numbers.mean.get() - mean).abs() <= 1e-9 * (1.0 + mean.abs().max(1e6)), "{mean}");
                 prop_assert_eq!((numbers.min.get(), numbers.max.get()), (sorted[0], sorted[sorted.len() - 1]));
-                let exact = sorted[(share * (sorted.len() - 1) as f64) as usize];
+                let rank = (share * sorted.len() as f64 - 1e-9).ceil() as usize;
+                let exact = sorted[rank.clamp(1, sorted.len()) - 1];
                 let found = numbers.quantile(share);
                 prop_assert!((found - exact).abs() <= 0.0101 * exact.abs() + 1e-9, "{share}: {found} for {exact}");
                 let json = serde_json::to_string(observed).unwrap();
