@@ -1,9 +1,70 @@
 //! "Integration with SpecWeave" and "Model Registry Providers".
 
-use registry_core::RegistryExt as _;
+use bytes::Bytes;
+use registry_core::experiment::RunStatus;
+use registry_core::{Registry as _, RegistryExt as _, Selector, Upload, Version};
 use registry_docs::{Mode, Options, outputs, read, write};
 
-use crate::world::{World, because, measured, number};
+use crate::world::{World, because, measured, number, taking};
+
+/// "Automatic Registration": `with track_experiment("xgboost-v1", increment="0042") as exp`.
+pub(crate) async fn automatic_registration(world: World) {
+    let experiment = || {
+        let begun = world.registry.experiment("xgboost-v1".parse().unwrap(), &world.ana);
+        begun.increment("0042".parse().unwrap()).spawning(|task| drop(tokio::spawn(task)))
+    };
+    for (depth, expected) in [(6, Version::new(0, 1, 0)), (8, Version::new(0, 1, 1))] {
+        let weights = Bytes::from(format!("trees of depth {depth}"));
+        let registered = experiment()
+            .track(async |run| {
+                run.param("max_depth", depth).await?;
+                for (step, loss) in [(1, 0.7), (2, 0.4)] {
+                    run.metric("loss", step, loss).await?;
+                }
+                run.artifact(&Upload { path: "model.pkl".parse()?, source: &weights }).await?;
+                run.register_model(&world.model, taking(&["amount"]), &[]).await
+            })
+            .await
+            .unwrap();
+        assert_eq!(registered.version.version, expected);
+    }
+    let found = world.registry.get_with_files(&world.model, &Selector::Newest).await.unwrap();
+    let metadata = &found.content.metadata;
+    assert_eq!(metadata.experiment.as_ref().unwrap().as_str(), "xgboost-v1");
+    assert_eq!(metadata.increment.as_ref().unwrap().as_str(), "0042");
+    assert_eq!(metadata.hyperparameters["max_depth"], 8);
+    assert_eq!(found.content.metrics[&"loss".parse().unwrap()].value.get(), 0.4);
+    let file = found.artifact(&"model.pkl".parse().unwrap()).unwrap();
+    assert_eq!(world.registry.read(file, 1024).await.unwrap(), "trees of depth 8");
+    let run = world.registry.run(metadata.run.as_ref().unwrap()).await.unwrap();
+    assert_eq!(run.status(world.registry.clock().now()), RunStatus::Finished);
+
+    // What went wrong is on record, and so is what nobody finished.
+    let failed =
+        experiment().track(async |_| Err::<(), Box<dyn std::error::Error>>("no such column".into())).await;
+    assert_eq!(failed.unwrap_err().to_string(), "no such column");
+    drop(experiment().start().await.unwrap());
+    let experiment = "xgboost-v1".parse().unwrap();
+    let ends = async || {
+        let runs = world.registry.runs(&experiment).await.unwrap();
+        let now = world.registry.clock().now();
+        runs.runs().map(|(_, run)| run.status(now)).collect::<Vec<_>>()
+    };
+    for _ in 0..600 {
+        if !matches!(ends().await.last(), Some(RunStatus::Running)) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let ends = ends().await;
+    assert!(
+        matches!(
+            ends[..],
+            [RunStatus::Finished, RunStatus::Finished, RunStatus::Failed, RunStatus::Aborted { .. }]
+        ),
+        "{ends:?}"
+    );
+}
 
 /// "Increment-Model Mapping": the tree of files of an increment.
 pub(crate) async fn increments_and_their_models(world: World) {

@@ -45,7 +45,7 @@ chapters! {
     operations: the_five_questions, the_four_stages, registration, the_next_number, promotion_after_a_trial,
         rollback, rollback_by_itself, retrieval;
     records: metadata, lineage, comparison;
-    integration: increments_and_their_models, living_documents, providers;
+    integration: automatic_registration, increments_and_their_models, living_documents, providers;
     practice: three_kinds_of_change, signatures, approval, deprecation;
-    advanced: monitoring, environments;
+    advanced: monitoring, governance, environments;
 }
