@@ -8,8 +8,9 @@
 //! The programs are in `src/bin`: `life` tells the whole life of a model, `serve` swaps models in a
 //! running service, `pipeline` registers from a training pipeline that may be restarted, `search` asks what
 //! was registered, `experiment` tracks trainings that register themselves, `trial` tries a version beside another
-//! before it is promoted, `lineage` follows what was made of what and what becomes of it, `audit` tells an auditor
-//! what happened, `living_documents` keeps the page of a model true, `signing` shows what a checkpoint and a
+//! before it is promoted, `lineage` follows what was made of what and what becomes of it, `monitor` takes out a model
+//! that turned slow and tells somebody, `audit` tells an auditor what happened, `environments` takes a model through
+//! three registries, `living_documents` keeps the page of a model true, `signing` shows what a checkpoint and a
 //! signature find, `shared_bucket` lets two processes meet in a bucket, and `mlflow` puts a registry around an MLflow
 //! server that runs already.
 

@@ -258,6 +258,24 @@ fn a_repeated_run_of_the_pipeline_registers_nothing_twice() {
 }
 
 #[test]
+fn a_model_goes_through_three_registries_and_into_a_file() {
+    assert_in_order(
+        &output(env!("CARGO_BIN_EXE_environments"), &[]),
+        &[
+            "Ana registers tumour-diagnosis v0.1.0 in dev.",
+            "Asked again, nothing is done; 0 bytes were sent.",
+            "Straight into production: ",
+            "In production, v0.1.0 is in production and came from:",
+            "staging, revision 1, registered by ana",
+            "approved for production by bo: tested on this week's cases",
+            "dev, revision 1, registered by ana",
+            "nothing is wrong",
+            "Exported again, it is the same file: true.",
+        ],
+    );
+}
+
+#[test]
 fn the_page_of_a_model_keeps_up_and_keeps_what_was_added() {
     let text = output(env!("CARGO_BIN_EXE_living_documents"), &[]);
     assert_in_order(
