@@ -4,6 +4,10 @@
 
 mod common;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
 use common::receiver::Receiver;
 use common::{Ran, World};
 use insta::assert_snapshot;
@@ -11,7 +15,10 @@ use insta::assert_snapshot;
 const SECRET: &str = "whsec_bWFkZSB1cCBhbmQgbG9uZyBlbm91Z2ggZm9yIGFueWJvZHk=";
 
 fn serving() -> World {
-    let world = World::new();
+    serving_in(World::new())
+}
+
+fn serving_in(world: World) -> World {
     for version in ["v1.0.0", "v1.1.0"] {
         world.write("model.bin", version);
         world.ok(&["register", "fraud", "model.bin", "--version", version, "--metric", "accuracy=0.9"]);
@@ -70,6 +77,28 @@ fn a_model_that_turns_bad_is_taken_out() {
     assert_snapshot!("monitor", story);
 }
 
+/// A storage that is away for a while is no reason to stop looking.
+#[test]
+fn a_monitor_survives_what_passes() {
+    let world = serving_in(World::in_a_folder_of_objects());
+    world.ok(&["rules", "set", "slow", "--metric", "latency", "--above", "200"]);
+    let mut command = world.command(&["monitor", "fraud", "--every", "1s", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    std::thread::sleep(Duration::from_millis(1_500));
+    let away = world.registry().with_file_name("away");
+    std::fs::rename(world.registry(), &away).unwrap();
+    let line = said.next().unwrap().unwrap();
+    assert!(line.contains("looked in vain, and will look again"), "{line}");
+    std::fs::rename(&away, world.registry()).unwrap();
+    world.ok(&["observe", "fraud", "--metric", "latency", "--value", "500"]);
+    let finding = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let finding: serde_json::Value = serde_json::from_str(&finding).unwrap();
+    assert_eq!(finding["action"], "rolled_back", "{finding}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_finding_is_a_line_for_programs() {
     let world = serving();
@@ -87,6 +116,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let world = serving();
     world.write("words.txt", "1\ntwo\n");
     world.write("misspelt.yaml", "metric: m\nfails_if: {above: 1}\nwindw_seconds: 5\n");
+    let long = "x".repeat(249);
     let before = world.stored();
     for (arguments, says) in [
         (vec!["rules", "set", "x", "--metric", "m"], "--above"),
@@ -103,6 +133,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             "`previous` or a number",
         ),
         (vec!["rules", "set", "x", "--file", "misspelt.yaml"], "windw_seconds"),
+        (vec!["rules", "set", &long, "--metric", "m", "--above", "1"], "is too long"),
         (
             vec!["rules", "set", "x", "--metric", "m", "--above", "1", "--model", "nobody"],
             "no model `nobody`",

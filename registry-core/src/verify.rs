@@ -60,6 +60,14 @@ pub enum Problem {
         /// What.
         problem: String,
     },
+    /// A commit that says something which this version of the library does not know, so that neither it nor its link to
+    /// the one before could be checked. A newer version may understand it.
+    NotUnderstood {
+        /// Where.
+        revision: Revision,
+        /// What.
+        problem: String,
+    },
     /// The bytes of a file.
     File {
         /// The version.
@@ -106,6 +114,9 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Problem::Commit { revision, problem } => write!(f, "revision {revision}: {problem}"),
+            Problem::NotUnderstood { revision, problem } => {
+                write!(f, "revision {revision}: was not checked: {problem}")
+            }
             Problem::File { version, path, problem } => write!(f, "{version} {path}: {problem}"),
             Problem::RunFile { run, path, problem } => write!(f, "run {run} {path}: {problem}"),
             Problem::Gone { noted } => {
@@ -186,6 +197,14 @@ async fn read<R: Registry + ?Sized>(
             }
             Err(Error::CorruptLog(DecodeError::Corrupt { problem, .. })) => {
                 found.problems.push(Problem::Commit { revision: next, problem });
+                last = Some(next);
+                next = next.next();
+                page_size = HISTORY_PAGE;
+            }
+            // Which one it is, is not said: what is read is halved until it is the only one.
+            Err(Error::NewerFormat(_)) if 1 < page_size => page_size /= 2,
+            Err(Error::NewerFormat(problem)) => {
+                found.problems.push(Problem::NotUnderstood { revision: next, problem });
                 last = Some(next);
                 next = next.next();
                 page_size = HISTORY_PAGE;

@@ -130,6 +130,40 @@ async fn verify_names_every_damaged_commit_and_reads_little_more_than_the_log() 
     assert_eq!(named, [3, 4, 700, 1_024, 1_099]);
 }
 
+/// A record that is whole and says what this version does not know: by somebody with a newer one, or by somebody who
+/// would like verifying to end there.
+#[tokio::test]
+async fn verify_goes_on_behind_a_commit_that_it_does_not_understand() {
+    let log = Arc::new(MemoryLog::default());
+    let registry = Engine::new(log.clone(), Arc::new(MemoryArtifacts::default()));
+    let registration = Registration::new(v("v1"), Content::default());
+    registry.register(&alice(), &fraud(), registration, &[]).await.unwrap();
+    for alias in ["one", "two", "three", "four"] {
+        registry.set_alias(&alice(), &fraud(), &alias.parse().unwrap(), &v("v1")).await.unwrap();
+    }
+    let stream = Stream::Model(fraud());
+    let (third, fifth) = (Revision::new(3).unwrap(), Revision::new(5).unwrap());
+    let head = registry.log(&fraud(), fifth, 1).await.unwrap()[0].digest;
+    let stored = log.read(&stream, third, 1).await.unwrap();
+    let text = String::from_utf8(stored[0].body.to_vec()).unwrap();
+    let commit = text.strip_prefix("{\"commit\":").unwrap().split_once(",\"digest\":").unwrap().0;
+    let commit = commit.replace("alias_set", "alias_dreamt_of");
+    let body = format!("{{\"commit\":{commit},\"digest\":\"{}\"}}", Digest::of(commit.as_bytes()));
+    log.damage(&stream, third, body.into());
+    log.damage(&stream, fifth, Bytes::from_static(b"{}"));
+
+    let registry = Engine::new(log, Arc::new(MemoryArtifacts::default()));
+    let options = VerifyOptions { against: Some((fifth, head)), ..VerifyOptions::default() };
+    let found = registry.verify(&fraud(), options).await.unwrap();
+    let [Problem::NotUnderstood { revision, problem }, Problem::Commit { revision: damaged, .. }] =
+        &found.problems[..]
+    else {
+        panic!("{:?}", found.problems)
+    };
+    assert_eq!((*revision, *damaged, found.commits), (third, fifth, 3));
+    assert!(problem.contains("upgrade"), "{problem}");
+}
+
 #[tokio::test]
 async fn a_tail_that_is_cut_off_is_found_against_a_head_noted_elsewhere() {
     let mut log = long_log(20).await;

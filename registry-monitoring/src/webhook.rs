@@ -4,7 +4,7 @@
 //! | what comes back | is sent again |
 //! |---|---|
 //! | 2xx | no: it was told |
-//! | no connection, no answer, a cut one; 408, 429, 5xx | yes; after the time that `Retry-After` asks for, if that is not too long |
+//! | no connection, no answer, a cut one; 408, 429, 5xx | yes; after the time that `Retry-After` asks for, or the longest pause if it asks for more |
 //! | another status; a redirect | never: it would not help |
 //!
 //! It may arrive twice where an answer was lost: the receiver knows it by its id. The pauses are not varied at random,
@@ -64,8 +64,8 @@ impl Patience {
         }
         let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
         let pause = self.pause_first.saturating_mul(doubled).min(self.pause_max);
-        let pause = pause.max(asked.unwrap_or_default());
-        let fits = pause <= self.pause_max && elapsed.saturating_add(pause) < self.total_max;
+        let pause = pause.max(asked.unwrap_or_default().min(self.pause_max));
+        let fits = elapsed.saturating_add(pause) < self.total_max;
         fits.then_some(pause)
     }
 }
@@ -304,7 +304,8 @@ mod tests {
                 attempts += 1;
                 let asked = asked.map(Duration::from_millis);
                 let Some(pause) = patience.pause(attempts, asked, elapsed) else { break };
-                prop_assert!(asked.unwrap_or_default() <= pause && pause <= patience.pause_max);
+                let asked = asked.unwrap_or_default().min(patience.pause_max);
+                prop_assert!(asked <= pause && pause <= patience.pause_max);
                 elapsed += pause;
                 prop_assert!(elapsed < patience.total_max);
             }

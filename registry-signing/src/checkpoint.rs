@@ -25,7 +25,7 @@ use registry_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::dsse::Envelope;
-use crate::error::Error;
+use crate::error::{Error, brief};
 use crate::key::{KeyId, SigningKey, VerifyingKey};
 
 /// The type of what is signed, as DSSE calls it.
@@ -166,7 +166,7 @@ impl LogHeads {
             format: u32,
         }
         let refused = |problem: String| Invalid::new(WHAT, "payload", problem);
-        let unreadable = |error: serde_json::Error| refused(format!("cannot be read: {error}"));
+        let unreadable = |error: serde_json::Error| refused(format!("cannot be read: {}", brief(error)));
         let Format { format } = serde_json::from_slice(bytes).map_err(unreadable)?;
         if format != FORMAT {
             let problem = format!("is in format {format}, this library knows {FORMAT}; upgrade to read it");
@@ -251,8 +251,9 @@ impl SignedCheckpoint {
             let problem = format!("is larger than {CHECKPOINT_BYTES_MAX} bytes");
             return Err(Invalid::new(WHAT, format!("{} bytes", bytes.len()), problem).into());
         }
-        let envelope: Envelope = serde_json::from_slice(bytes)
-            .map_err(|error| Invalid::new(WHAT, "file", format!("is no signed checkpoint: {error}")))?;
+        let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| {
+            Invalid::new(WHAT, "file", format!("is no signed checkpoint: {}", brief(error)))
+        })?;
         let heads = LogHeads::parse_payload(&envelope.payload(WHAT, CHECKPOINT_TYPE)?)?;
         Ok(SignedCheckpoint { envelope, heads })
     }
@@ -300,23 +301,36 @@ impl HeldLog {
     }
 }
 
+/// A log that a checkpoint does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherLog {
+    /// The log.
+    pub log: Stream,
+    /// What was found in it by itself.
+    pub verification: Verification,
+}
+
 /// What came of holding a registry against a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldAgainst {
     /// Each log of the checkpoint, in the order of their names.
     pub logs: Vec<HeldLog>,
+    /// If the checkpoint covers all logs: those that began since, checked by themselves.
+    pub others: Vec<OtherLog>,
 }
 
 impl HeldAgainst {
-    /// Whether all of them are what they were, and what came since follows from it.
+    /// Whether all of them are what they were, what came since follows from it, and nothing is wrong with those that
+    /// began since.
     pub fn is_sound(&self) -> bool {
         self.logs.iter().all(|log| log.verification.is_sound())
+            && self.others.iter().all(|other| other.verification.is_sound())
     }
 }
 
 /// Goes through every log of a checkpoint, from its first commit to its last: the commit that was noted must be there
-/// with that very digest. Asked to, it reads the bytes of all versions too. Logs that the checkpoint does not know are not
-/// looked at.
+/// with that very digest. Asked to, it reads the bytes of all versions too. If the checkpoint covers all logs, those that
+/// began since are checked as well, by themselves.
 pub async fn verify_against<R: Registry + ?Sized>(
     registry: &R,
     heads: &LogHeads,
@@ -328,5 +342,18 @@ pub async fn verify_against<R: Registry + ?Sized>(
         let verification = registry.verify(&noted.log, options).await?;
         logs.push(HeldLog { noted: noted.clone(), verification });
     }
-    Ok(HeldAgainst { logs })
+    let mut others = Vec::new();
+    if heads.covers == Covers::All {
+        for log in registry.all_streams().await? {
+            if heads.logs.iter().any(|noted| noted.log == log) {
+                continue;
+            }
+            let verification = registry.verify(&log, VerifyOptions { bytes, against: None }).await?;
+            // A first commit that broke off, or that is under way.
+            if verification.commits != 0 || !verification.is_sound() {
+                others.push(OtherLog { log, verification });
+            }
+        }
+    }
+    Ok(HeldAgainst { logs, others })
 }

@@ -5,6 +5,18 @@ use registry_core::{Invalid, Problem, Stream};
 
 use crate::key::{Algorithm, KeyId};
 
+/// What somebody else wrote, or what a parser says of it, for an error: cut, and on one line.
+pub(crate) fn brief(text: impl std::fmt::Display) -> String {
+    const CHARS_MAX: usize = 160;
+    let text = text.to_string();
+    let mut brief: String =
+        text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        brief.push('…');
+    }
+    brief
+}
+
 /// Why something could not be signed or verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -53,8 +53,8 @@ mod documents {
 }
 
 pub use checkpoint::{
-    CHECKPOINT_BYTES_MAX, CHECKPOINT_TYPE, Covers, HeldAgainst, HeldLog, LogHead, LogHeads, SignedCheckpoint,
-    verify_against,
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_TYPE, Covers, HeldAgainst, HeldLog, LogHead, LogHeads, OtherLog,
+    SignedCheckpoint, verify_against,
 };
 pub use error::{Error, Unsupported};
 pub use key::{Algorithm, KeyId, SigningKey, VerifyingKey};

@@ -24,7 +24,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::dsse::Envelope;
-use crate::error::{Error, Unsupported};
+use crate::error::{Error, Unsupported, brief};
 use crate::key::{Algorithm, KeyId, SigningKey, VerifyingKey};
 
 /// The largest signature that is read, in bytes.
@@ -100,6 +100,8 @@ impl SignedFiles {
     /// Whether the signature says nothing of a file of that name: it is ignored, or lies below a folder that is.
     pub fn ignores(&self, path: &ArtifactPath) -> bool {
         self.ignored.iter().any(|ignored| match path.as_str().strip_prefix(ignored.as_str()) {
+            // The signature itself is a file. What lies below a folder of that name could be anything.
+            Some(rest) if ignored.as_str() == SIGNATURE_FILE => rest.is_empty(),
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
             None => false,
         })
@@ -188,7 +190,8 @@ impl SignedFiles {
     }
 
     fn parse_payload(bytes: &[u8]) -> Result<Self, Error> {
-        let unreadable = |error: serde_json::Error| refused("statement", format!("cannot be read: {error}"));
+        let unreadable =
+            |error: serde_json::Error| refused("statement", format!("cannot be read: {}", brief(error)));
         let kind: StatementKind = serde_json::from_slice(bytes).map_err(unreadable)?;
         if kind.statement_type != STATEMENT_TYPE {
             return Err(refused(
@@ -198,7 +201,7 @@ impl SignedFiles {
             .into());
         }
         if kind.predicate_type != PREDICATE_TYPE {
-            return Err(Unsupported::PredicateType(kind.predicate_type).into());
+            return Err(Unsupported::PredicateType(brief(kind.predicate_type)).into());
         }
         let Statement { subject, predicate } = serde_json::from_slice(bytes).map_err(unreadable)?;
         let [subject] = <[Subject; 1]>::try_from(subject).map_err(|subjects| {
@@ -206,13 +209,13 @@ impl SignedFiles {
         })?;
         let Serialization { method, hash_type, shard_size, ignore_paths } = predicate.serialization;
         if hash_type != "sha256" {
-            return Err(Unsupported::DigestAlgorithm(hash_type).into());
+            return Err(Unsupported::DigestAlgorithm(brief(hash_type)).into());
         }
         let size = match (method.as_str(), shard_size) {
             ("files", _) => None,
             ("shards", Some(size)) => Some(whole(size)?),
             ("shards", None) => return Err(refused("shards", "their size is not given".to_owned()).into()),
-            _ => return Err(Unsupported::Serialization(method).into()),
+            _ => return Err(Unsupported::Serialization(brief(method)).into()),
         };
         let mut parts = match size {
             None => SignedParts::Files(BTreeMap::new()),
@@ -225,7 +228,7 @@ impl SignedFiles {
         let mut hasher = Hasher::new();
         for Resource { name, algorithm, digest } in predicate.resources {
             if algorithm != expected {
-                return Err(Unsupported::DigestAlgorithm(algorithm).into());
+                return Err(Unsupported::DigestAlgorithm(brief(algorithm)).into());
             }
             let digest: Digest = format!("sha256:{}", digest.to_ascii_lowercase()).parse()?;
             hasher.update(digest.as_bytes());
@@ -395,10 +398,10 @@ impl ModelSignature {
             return Err(refused(format!("{length} bytes"), problem).into());
         }
         let unreadable =
-            |error: serde_json::Error| refused("file", format!("is no signature bundle: {error}"));
+            |error: serde_json::Error| refused("file", format!("is no signature bundle: {}", brief(error)));
         let MediaType { media_type } = serde_json::from_slice(bytes).map_err(unreadable)?;
         if media_type != MEDIA_TYPE {
-            return Err(Unsupported::MediaType(media_type).into());
+            return Err(Unsupported::MediaType(brief(media_type)).into());
         }
         let bundle: Bundle = serde_json::from_slice(bytes).map_err(unreadable)?;
         let material = bundle.verification_material;

@@ -156,6 +156,10 @@ async fn a_log_that_grew_is_sound_and_its_next_checkpoint_reads_only_what_is_new
     assert!(held.is_sound());
     let grown: Vec<u64> = held.logs.iter().map(registry_signing::HeldLog::grown_by).collect();
     assert_eq!(grown, [0, 0, 1, 0]);
+    let others: Vec<String> = held.others.iter().map(|other| other.log.to_string()).collect();
+    assert_eq!(others, ["model/new"], "what began since is checked too");
+    let one = LogHeads::of(&registry, &Covers::Log(Stream::Model(model("fraud"))), prod()).await.unwrap();
+    assert!(verify_against(&registry, &one, false).await.unwrap().others.is_empty());
     let next = LogHeads::since(&registry, &heads).await.unwrap();
     let afresh = LogHeads::of(&registry, &Covers::All, prod()).await.unwrap();
     assert_eq!(next.logs(), afresh.logs());

@@ -92,6 +92,30 @@ async fn what_was_signed_verifies_with_every_kind_of_key_and_lies_among_its_own_
     }
 }
 
+/// What is left out is the signature itself, not a folder of its name.
+#[tokio::test]
+async fn nothing_hides_below_the_name_of_the_signature() {
+    let key = SigningKey::generate(Algorithm::P256).unwrap();
+    let signature = sign_files(&fraud(), &manifest(&ours()), &key).unwrap();
+    let mut more = ours();
+    let hidden = format!("{SIGNATURE_FILE}/code.pkl");
+    more.insert(hidden.clone(), b"code".to_vec());
+    let done = verified(&more, &signature, &key).await.unwrap();
+    assert_eq!(done.problems, [SignatureProblem::Added { path: hidden.parse().unwrap() }]);
+    let signature = sign_files(&fraud(), &manifest(&more), &key).unwrap();
+    let done = verified(&more, &signature, &key).await.unwrap();
+    assert!(done.is_sound() && done.uncovered.is_empty(), "{:?}", done.problems);
+}
+
+/// What somebody else wrote is told on one line, and not at any length.
+#[test]
+fn errors_repeat_little_of_what_they_read() {
+    let kind = format!("x\nfraud v1: as it was signed\n{}", "y".repeat(100_000));
+    let bundle = json!({ "mediaType": kind, "verificationMaterial": {} }).to_string();
+    let error = ModelSignature::parse(bundle.as_bytes()).unwrap_err().to_string();
+    assert!(error.len() < 400 && !error.contains('\n'), "{error}");
+}
+
 #[tokio::test]
 async fn bytes_that_were_damaged_later_are_found_by_reading_them() {
     let key = SigningKey::generate(Algorithm::P256).unwrap();

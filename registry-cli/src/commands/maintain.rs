@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _};
 use registry_core::state::Head;
 use registry_core::{
     Digest, EnvironmentName, GarbageOptions, Invalid, ModelName, RegistryExt as _, Revision, Stream,
-    Timestamp, VerifyOptions,
+    Timestamp, Verification, VerifyOptions,
 };
 use registry_signing::{HeldLog, verify_against};
 use serde::Serialize;
@@ -73,6 +73,20 @@ struct Verified {
     problems: Vec<String>,
 }
 
+impl Verified {
+    fn new(log: Stream, found: &Verification) -> Self {
+        Verified {
+            log,
+            is_sound: found.is_sound(),
+            commits: found.commits,
+            files: found.files,
+            bytes: found.bytes,
+            head: found.head,
+            problems: found.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 /// The answer to `verify`.
 #[derive(Debug, Serialize)]
 struct VerifiedAll {
@@ -111,15 +125,7 @@ impl Verify {
                 return Err(registry_core::Rejection::ModelNotFound { model: model.clone() }.into());
             }
             problems = problems.saturating_add(found.problems.len() as u64);
-            let verified = Verified {
-                log,
-                is_sound: found.is_sound(),
-                commits: found.commits,
-                files: found.files,
-                bytes: found.bytes,
-                head: found.head,
-                problems: found.problems.iter().map(ToString::to_string).collect(),
-            };
+            let verified = Verified::new(log, &found);
             all.is_sound &= verified.is_sound;
             if !session.out.json {
                 self.show(session, &verified)?;
@@ -148,12 +154,20 @@ impl Verify {
         let heads = checkpoint.verify_signature(&verifying_keys(&self.public_key)?)?;
         let registry = session.open(Purpose::Read).await?;
         let held = verify_against(registry.as_ref(), &heads, self.bytes).await?;
-        let problems = held.logs.iter().map(|log| log.verification.problems.len() as u64).sum();
+        let verifications = held.logs.iter().map(|log| &log.verification);
+        let verifications = verifications.chain(held.others.iter().map(|other| &other.verification));
+        let problems = verifications.map(|found| found.problems.len() as u64).sum();
         let held = HeldView {
             is_sound: held.is_sound(),
             registry: heads.registry().clone(),
             made: heads.made(),
+            covers: heads.covers().to_string(),
             logs: held.logs.iter().map(HeldLogView::from).collect(),
+            others: held
+                .others
+                .into_iter()
+                .map(|other| Verified::new(other.log, &other.verification))
+                .collect(),
         };
         if session.out.json {
             session.out.document(&held)?;
@@ -165,7 +179,10 @@ impl Verify {
 
     fn show_held(&self, session: &mut Session, held: &HeldView) -> Result<(), Failure> {
         let paint = session.out.paint();
-        let made = format!("held against the checkpoint of {} at {}", held.registry, held.made);
+        let made = format!(
+            "held against the checkpoint of {} at {}, which covers {}",
+            held.registry, held.made, held.covers
+        );
         session.out.line(paint.dim(&made))?;
         for log in &held.logs {
             let verdict = if log.is_sound { paint.good("sound") } else { paint.bad("damaged") };
@@ -184,7 +201,10 @@ impl Verify {
                 session.out.line(format!("  {}", paint.bad(&one_line(problem))))?;
             }
         }
-        Ok(())
+        if !held.others.is_empty() {
+            session.out.line(paint.dim("not in the checkpoint, checked by themselves"))?;
+        }
+        held.others.iter().try_for_each(|other| self.show(session, other))
     }
 
     fn show(&self, session: &mut Session, found: &Verified) -> Result<(), Failure> {
@@ -217,7 +237,11 @@ struct HeldView {
     /// What the checkpoint calls the registry, and when it was made.
     registry: EnvironmentName,
     made: Timestamp,
+    /// `all`, or the one log that it speaks of.
+    covers: String,
     logs: Vec<HeldLogView>,
+    /// Those that the checkpoint does not know, if it covers all.
+    others: Vec<Verified>,
 }
 
 /// What was found of a log that is in a checkpoint.

@@ -24,6 +24,7 @@ use crate::commands::{Session, tell, warn};
 use crate::failure::{Failure, Kind};
 use crate::input::{Pair, direction, parsed_file, percent, text_file};
 use crate::output::harmless;
+use crate::output::one_line;
 use crate::outside::{Pulling, Telling};
 use crate::place::Purpose;
 use crate::words;
@@ -408,10 +409,12 @@ impl Monitor {
         for source in sources {
             monitor = monitor.pulling(Arc::new(source));
         }
+        // What is wrong from the beginning is told at once. What goes wrong later may pass, and somebody must look.
+        let mut looked = monitor.look().await;
         loop {
-            let findings = monitor.look().await?;
+            let findings = looked?;
             for finding in &findings {
-                show(session, finding, in_lines)?;
+                show(session, finding, in_lines).map_err(unheard)?;
             }
             if self.once {
                 if findings.is_empty() && !in_lines {
@@ -419,9 +422,25 @@ impl Monitor {
                 }
                 return findings.iter().try_for_each(not_done);
             }
-            session.out.flush()?;
+            session.out.flush().map_err(unheard)?;
             registry.clock().sleep(Duration::from_secs(self.every.max(1))).await;
+            looked = monitor.look().await;
+            if let Err(error) = &looked {
+                warn(&format!("looked in vain, and will look again: {}", one_line(&error.to_string())));
+                looked = Ok(Vec::new());
+            }
         }
+    }
+}
+
+/// Elsewhere a closed output only means that nobody reads on. Here somebody relies on it that rules are looked at.
+fn unheard(failure: Failure) -> Failure {
+    match failure {
+        Failure::Output(error) => Failure::new(
+            Kind::Unavailable,
+            format!("the output cannot be written to any more, so the monitor ends: {error}"),
+        ),
+        other => other,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event::{Amended, Event};
 use crate::gate::{GATES_MAX, Gate};
 use crate::invalid::Invalid;
 use crate::lineage::{LINKS_MAX, Link};
+use crate::monitor::Rule;
 use crate::name::{AliasName, Key, Text};
 use crate::policy::{PolicyChange, StageRule};
 use crate::rejection::Rejection;
@@ -289,7 +290,8 @@ impl Rules<'_> {
         if let PolicyChange::StageRule { rule: Some(rule), .. } = change {
             check_rule(rule)?;
         }
-        if let PolicyChange::MonitorRule { rule: Some(rule), .. } = change {
+        if let PolicyChange::MonitorRule { name, rule: Some(rule) } = change {
+            Rule::check_name(name)?;
             rule.check()?;
         }
         let mut policy = (*self.state.policy).clone();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::{Direction, Finite};
 use crate::invalid::Invalid;
-use crate::name::Key;
+use crate::name::{Actor, Key};
 
 /// What must not happen to the version that is in production, and what is done if it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +206,11 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// Who rolls back when a rule is broken.
+pub(super) fn acting(rule: &Key) -> Result<Actor, Invalid> {
+    format!("monitor:{rule}").parse()
+}
+
 impl Rule {
     /// Rolls back if the mean of a metric over five minutes is as it must not be.
     pub fn new(metric: Key, fails_if: Condition) -> Rule {
@@ -267,6 +272,17 @@ impl Rule {
             return refused("a failure would have to go on for longer than the version is watched");
         }
         Ok(())
+    }
+
+    /// Refuses names that would be too long for the actor who rolls back: `monitor:<name>`.
+    pub fn check_name(name: &Key) -> Result<(), Invalid> {
+        match acting(name) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let problem = "is too long: `monitor:` and the name together are who rolls back";
+                Err(Invalid::new("name of a rule", name, problem))
+            }
+        }
     }
 
     /// How far back observations count.

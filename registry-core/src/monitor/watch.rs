@@ -16,7 +16,8 @@ use crate::command::{By, Command, Request};
 use crate::error::Error;
 use crate::event::{Event, RolledBack};
 use crate::ext::{HISTORY_PAGE, RegistryExt as _};
-use crate::name::{Actor, Key, ModelName, RequestId, Text};
+use crate::invalid::Invalid;
+use crate::name::{Key, ModelName, RequestId, Text};
 use crate::policy::Effective;
 use crate::registry::{Need, Registry};
 use crate::rejection::Rejection;
@@ -26,7 +27,7 @@ use crate::time::Timestamp;
 use crate::version::Version;
 
 use super::assess::{Breach, Memory, Phase, Reading, Watched, assess};
-use super::rule::{Baseline, Response, Rule};
+use super::rule::{Baseline, Response, Rule, acting};
 use super::summary::{Gathering, Observed, Summary};
 
 /// Whoever wants to know when a rule is broken.
@@ -211,7 +212,7 @@ impl<R: Registry + ?Sized> Monitor<R> {
             looked.at = Some(now);
             let phase = assess(&rule, &watched, &mut looked.memory, &reading, now);
             if let Phase::Broken(breach) | Phase::Inconclusive(breach) | Phase::Unreadable(breach) = phase {
-                let finding = self.act(name.clone(), breach).await?;
+                let finding = self.act(name.clone(), breach).await;
                 if matches!(finding.action, Action::NotDone(_) | Action::InDoubt(_))
                     && let Some(looked) = self.rules.get_mut(&name)
                 {
@@ -303,12 +304,12 @@ impl<R: Registry + ?Sized> Monitor<R> {
     }
 
     /// Does what a broken rule asks for.
-    async fn act(&self, rule: Key, breach: Breach) -> Result<Finding, Error> {
+    async fn act(&self, rule: Key, breach: Breach) -> Finding {
         let action = match breach.response {
             Response::Alert => Action::Alerted,
-            Response::RollBack => self.roll_back(&rule, &breach).await?,
+            Response::RollBack => self.roll_back(&rule, &breach).await,
         };
-        Ok(Finding { model: self.model.clone(), rule, breach, action, untold: Vec::new() })
+        Finding { model: self.model.clone(), rule, breach, action, untold: Vec::new() }
     }
 
     /// Tells whoever wants to know, unless another monitor did it and tells it.
@@ -323,8 +324,11 @@ impl<R: Registry + ?Sized> Monitor<R> {
         }
     }
 
-    async fn roll_back(&self, rule: &Key, breach: &Breach) -> Result<Action, Error> {
-        let by = By::new(actor(rule)?).because(reason(&breach.reason)?);
+    async fn roll_back(&self, rule: &Key, breach: &Breach) -> Action {
+        let by = match (acting(rule), reason(&breach.reason)) {
+            (Ok(actor), Ok(reason)) => By::new(actor).because(reason),
+            (Err(invalid), _) | (_, Err(invalid)) => return Action::NotDone(invalid.to_string()),
+        };
         let command = Command::RollBackBroken { rule: rule.clone(), breach: Box::new(breach.clone()) };
         let request = Request { stream: Stream::from(&self.model), by, command };
         match self.registry.execute(request).await {
@@ -333,11 +337,11 @@ impl<R: Registry + ?Sized> Monitor<R> {
                     Event::RolledBack(done) => Some(RolledBack::clone(done)),
                     _ => None,
                 });
-                Ok(done.map_or(Action::AlreadyGone, |done| Action::RolledBack { to: done.to }))
+                done.map_or(Action::AlreadyGone, |done| Action::RolledBack { to: done.to })
             }
-            Err(Error::Rejected(rejection)) => Ok(Action::Refused(rejection.to_string())),
-            Err(error @ Error::OutcomeUnknown { .. }) => Ok(Action::InDoubt(error.to_string())),
-            Err(error) => Ok(Action::NotDone(error.to_string())),
+            Err(Error::Rejected(rejection)) => Action::Refused(rejection.to_string()),
+            Err(error @ Error::OutcomeUnknown { .. }) => Action::InDoubt(error.to_string()),
+            Err(error) => Action::NotDone(error.to_string()),
         }
     }
 }
@@ -345,16 +349,11 @@ impl<R: Registry + ?Sized> Monitor<R> {
 /// Who writes down what sources know.
 const SOURCE_ACTOR: &str = "monitor";
 
-/// Who rolls back when a rule is broken.
-fn actor(rule: &Key) -> Result<Actor, Error> {
-    Ok(format!("monitor:{rule}").parse()?)
-}
-
 /// What a source said of itself may hold anything.
-fn reason(text: &str) -> Result<Text, Error> {
+fn reason(text: &str) -> Result<Text, Invalid> {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let short: String = plain.take(Text::CHARS_MAX).collect();
-    Ok(short.parse()?)
+    short.parse()
 }
 
 /// The version in production, and since when.

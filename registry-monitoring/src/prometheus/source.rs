@@ -45,7 +45,8 @@ impl PrometheusSource {
     }
 
     async fn asked(&self, watched: &Watched, at: Timestamp) -> Result<Pulled, PrometheusError> {
-        let identity = (&self.query, &self.mapping.metric, &watched.version, at);
+        let Mapping { metric, version_label, covers, replica } = &self.mapping;
+        let identity = (&self.query, metric, version_label, covers, replica, &watched.version, at);
         let digest = Digest::of(&serde_json::to_vec(&identity).unwrap_or_default()).to_string();
         let id = format!("pulled-{}", digest.rsplit(':').next().unwrap_or_default()).parse()?;
         // What the version did not do alone says nothing of it.
