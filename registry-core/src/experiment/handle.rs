@@ -21,6 +21,8 @@ use crate::error::Error;
 use crate::ext::{Registered, Registration, RegistryExt as _, Upload};
 use crate::name::{ExperimentName, Key, ModelName, RunName, Text};
 use crate::registry::Registry;
+use crate::rejection::Rejection;
+use crate::time::Timestamp;
 
 use super::environment::RunEnvironment;
 use super::record::{Lease, MetricPoint, POINTS_MAX, ParamValue, RunLog, RunOutcome, RunStarted};
@@ -29,6 +31,8 @@ use super::record::{Lease, MetricPoint, POINTS_MAX, ParamValue, RunLog, RunOutco
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How many values may wait where they cannot be written down.
 const WAITING_MAX: usize = 100_000;
+/// How many request ids are tried for values if others have used them.
+const IDS_TRIED_MAX: u32 = 1_000;
 
 /// Work that goes on by itself.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -130,11 +134,12 @@ impl<R: Registry + ?Sized + 'static> Experiment<R> {
     pub async fn start(self) -> Result<Run<R>, Error> {
         let begun = self.registry.start_run(&self.by, &self.name, self.started).await?;
         let by = By { request_id: None, expected: None, ..self.by };
+        let values = Values::new(self.registry.clock().now());
         Ok(Run {
             registry: self.registry,
             by,
             name: begun.run,
-            values: Values::default(),
+            values,
             spawner: self.spawner,
             is_over: false,
         })
@@ -281,8 +286,9 @@ impl<R: Registry + ?Sized + 'static> Run<R> {
 }
 
 /// Values that wait to be written down.
-#[derive(Default)]
 struct Values {
+    /// When the handle was made. A start that is repeated gives another handle of the same run, whose values are others.
+    since: Timestamp,
     waiting: Vec<MetricPoint>,
     /// How many of them were sent, if nobody knows what became of them.
     sent: Option<usize>,
@@ -291,6 +297,10 @@ struct Values {
 }
 
 impl Values {
+    fn new(since: Timestamp) -> Self {
+        Values { since, waiting: Vec::new(), sent: None, batches: 0 }
+    }
+
     /// Sends all of them. A batch keeps its content and its request id until it is known what became of it, so that a
     /// value is written once however often it is sent.
     async fn flush<R: Registry + ?Sized>(
@@ -299,12 +309,23 @@ impl Values {
         by: &By,
         run: &RunName,
     ) -> Result<(), Error> {
+        let mut ids_tried = 0_u32;
         while !self.waiting.is_empty() {
             let count = *self.sent.get_or_insert(self.waiting.len().min(POINTS_MAX));
             let points: Vec<MetricPoint> = self.waiting.iter().take(count).cloned().collect();
-            let id = format!("run-{}-values-{}", run.run, self.batches).parse()?;
+            let since_us = self.since.microseconds();
+            let id = format!("run-{}-values-{since_us}-{}", run.run, self.batches).parse()?;
             let log = RunLog { points, ..RunLog::default() };
             let done = registry.log_run(&by.with_request_id(id), run, log).await;
+            // Another handle of the run was made in the same microsecond; its values are not these.
+            if let Err(Error::Rejected(Rejection::RequestIdReused { .. })) = &done {
+                self.batches = self.batches.saturating_add(1);
+                ids_tried = ids_tried.saturating_add(1);
+                if ids_tried < IDS_TRIED_MAX {
+                    continue;
+                }
+                return done.map(drop);
+            }
             // What was refused would be refused again.
             if matches!(done, Ok(_) | Err(Error::Rejected(_))) {
                 self.waiting.drain(..count.min(self.waiting.len()));
@@ -321,7 +342,8 @@ impl<R: Registry + ?Sized + 'static> Drop for Run<R> {
     fn drop(&mut self) {
         let Some(spawner) = self.spawner.take().filter(|_| !self.is_over) else { return };
         let (registry, by, name) = (Arc::clone(&self.registry), self.by.clone(), self.name.clone());
-        let mut values = std::mem::take(&mut self.values);
+        let emptied = Values::new(self.values.since);
+        let mut values = std::mem::replace(&mut self.values, emptied);
         spawner(Box::pin(async move {
             // Nobody is left to hear of a failure; the lease of the run tells then.
             let _ = values.flush(&*registry, &by, &name).await;

@@ -147,6 +147,27 @@ async fn values_are_written_in_batches_and_none_is_lost() {
     assert_eq!(page, MetricPage { points: Vec::new(), next: None });
 }
 
+/// A program that is started again under its request id goes on with the run of the first, and both have values.
+#[tokio::test]
+async fn a_start_that_is_repeated_loses_no_value() {
+    let world = world();
+    let by = by("alice").with_request_id("nightly".parse().unwrap());
+    let mut steps = 0..;
+    // The last two begin in the same microsecond.
+    for pause in [1, 1, 0] {
+        world.clock.advance(Duration::from_secs(pause));
+        let experiment = world.registry.experiment("xgboost-v1".parse().unwrap(), &by);
+        let mut run = experiment.start().await.unwrap();
+        assert_eq!(run.name().to_string(), "xgboost-v1:1");
+        for step in steps.by_ref().take(2) {
+            run.metric("loss", step, 0.5).await.unwrap();
+            run.flush().await.unwrap();
+        }
+    }
+    let values = world.values(&"xgboost-v1:1".parse().unwrap()).await;
+    assert!(values.iter().map(|(step, _)| *step).eq(0..6), "{values:?}");
+}
+
 #[tokio::test]
 async fn work_that_fails_is_recorded_with_its_reason() {
     let world = world();
