@@ -169,6 +169,37 @@ async fn a_start_that_is_repeated_loses_no_value() {
 }
 
 #[tokio::test]
+async fn one_metric_too_many_takes_no_other_values_with_it() {
+    let world = world();
+    let by = by("alice").with_request_id("nightly".parse().unwrap());
+    let start = || world.registry.experiment("xgboost-v1".parse().unwrap(), &by).start();
+    let mut run = start().await.unwrap();
+    for number in 0..METRICS_MAX {
+        run.metric(&format!("m{number}"), 1, 0.5).await.unwrap();
+    }
+    run.metric("m0", 2, 0.5).await.unwrap();
+    let refused = run.metric("another", 1, 0.5).await.unwrap_err();
+    assert!(refused.to_string().contains("one more than the 1000"), "{refused}");
+    run.flush().await.unwrap();
+    let name = run.name().clone();
+    assert_eq!(world.values(&name).await.len(), METRICS_MAX + 1);
+    // So does a handle that goes on with the run.
+    let mut again = start().await.unwrap();
+    assert!(again.metric("another", 1, 0.5).await.is_err());
+    again.metric("m0", 3, 0.5).await.unwrap();
+    again.finish().await.unwrap();
+    assert_eq!(world.values(&name).await.len(), METRICS_MAX + 2);
+}
+
+#[tokio::test]
+async fn work_that_ends_its_run_itself_has_the_last_word() {
+    let world = world();
+    let experiment = world.experiment();
+    experiment.track(async |run| run.fail("it diverged").await).await.unwrap();
+    assert_eq!(world.status(&"xgboost-v1:1".parse().unwrap()).await, RunStatus::Failed);
+}
+
+#[tokio::test]
 async fn work_that_fails_is_recorded_with_its_reason() {
     let world = world();
     let done: Result<(), Error> = world
@@ -204,12 +235,16 @@ async fn a_run_that_is_dropped_is_aborted() {
     assert!(matches!(status, RunStatus::Aborted { is_lost: false, .. }), "{status:?}");
     assert_eq!(world.values(&name).await.len(), 1);
 
-    // A run with an end sends nothing, also if its end could not be recorded.
-    let run = experiment.start().await.unwrap();
+    // A run with an end sends nothing, also if it was another.
+    let mut run = experiment.start().await.unwrap();
     let other = run.name().clone();
     world.registry.end_run(&by("bob"), &other, RunOutcome::Finished).await.unwrap();
     let refused = run.fail("late").await.unwrap_err();
     assert!(matches!(refused.rejection(), Some(Rejection::RunEnded { .. })), "{refused}");
+    // Nor does it take values that nobody would write down.
+    let late = run.metric("loss", 1, 0.5).await.unwrap_err();
+    assert!(matches!(late.rejection(), Some(Rejection::RunEnded { .. })), "{late}");
+    drop(run);
     assert!(tasks.lock().unwrap().is_empty());
 }
 
