@@ -103,14 +103,17 @@ pub(crate) async fn metrics<R: Registry + ?Sized>(
     let page = registry.history(&stream(&run.experiment), from, HISTORY_PAGE).await?;
     let is_wanted = |point: &&MetricPoint| metric.is_none_or(|metric| point.metric == *metric);
     let mut points = Vec::new();
+    let mut is_last = page.len() < HISTORY_PAGE;
     for event in page.iter().flat_map(|recorded| &recorded.commit.events) {
-        if let Event::RunMetricsLogged { run: of, points: logged } = event
-            && *of == run.run
-        {
-            points.extend(logged.iter().filter(is_wanted).cloned());
+        match event {
+            Event::RunMetricsLogged { run: of, points: logged } if *of == run.run => {
+                points.extend(logged.iter().filter(is_wanted).cloned());
+            }
+            // No values are logged after it, but other runs may have filled the log to this day.
+            Event::RunEnded { run: of, .. } if *of == run.run => is_last = true,
+            _ => {}
         }
     }
-    let is_last = page.len() < HISTORY_PAGE;
     let next = page.last().filter(|_| !is_last).map(|last| last.commit.revision.next());
     Ok(MetricPage { points, next })
 }

@@ -291,6 +291,35 @@ async fn a_version_whose_run_took_no_note_of_it_is_found() {
 }
 
 #[tokio::test]
+async fn the_values_of_a_run_end_where_it_does() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    let mut other = world.experiment().start().await.unwrap();
+    for _ in 0..crate::ext::HISTORY_PAGE {
+        other.keep_alive().await.unwrap();
+    }
+    let name = run.name().clone();
+    run.flush().await.unwrap();
+    let page = world.registry.run_metrics(&name, None, None).await.unwrap();
+    assert!(page.next.is_some() && page.points.is_empty(), "the run goes on");
+    let rest = world.registry.run_metrics(&name, None, page.next).await.unwrap();
+    assert_eq!((rest.points.len(), rest.next), (1, None));
+
+    other.finish().await.unwrap();
+    let mut short = world.experiment().start().await.unwrap();
+    let name = short.name().clone();
+    short.metric("loss", 1, 0.5).await.unwrap();
+    short.finish().await.unwrap();
+    for _ in 0..crate::ext::HISTORY_PAGE {
+        run.keep_alive().await.unwrap();
+    }
+    let page = world.registry.run_metrics(&name, None, None).await.unwrap();
+    assert_eq!((page.points.len(), page.next), (1, None), "the rest of the log is of others");
+    run.finish().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_files_of_a_run_are_kept_without_a_version() {
     let world = world();
     let mut run = world.experiment().start().await.unwrap();
