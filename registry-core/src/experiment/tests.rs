@@ -290,6 +290,46 @@ async fn a_version_whose_run_took_no_note_of_it_is_found() {
     drop(run);
 }
 
+/// The process died after the version was registered; the run went on, and the registration is asked for again.
+#[tokio::test]
+async fn a_registration_that_is_repeated_adds_the_note_though_the_run_went_on() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    let name = run.name().clone();
+    let id = by("alice").with_request_id("register-1".parse().unwrap());
+    let register = async |with: Content| {
+        let registry = &world.registry;
+        registry.register_from_run(&id, &name, &model(), with.into(), &[]).await
+    };
+    let content =
+        world.registry.content_from_run(&id, &name, &model(), Content::default(), true).await.unwrap();
+    let first = world.registry.register(&id, &model(), content.into(), &[]).await.unwrap();
+    assert_eq!(world.registry.run(&name).await.unwrap().versions.len(), 0);
+    run.metric("loss", 1, 0.5).await.unwrap();
+    run.flush().await.unwrap();
+    let again = register(Content::default()).await.unwrap();
+    assert!(again.existed && matches!(again.receipt.outcome, crate::registry::Outcome::Repeated(_)));
+    assert_eq!(again.version.digest, first.version.digest);
+    let noted = world.registry.run(&name).await.unwrap();
+    assert_eq!(noted.versions.values().collect::<Vec<_>>(), [&first.version.digest]);
+
+    // What the caller says must be what was said.
+    let metrics = [("loss".parse().unwrap(), crate::content::Metric::new(0.1).unwrap())].into();
+    let refused = register(Content { metrics, ..Content::default() }).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+
+    // Nor is it the registration of another run.
+    let other = world.experiment().start().await.unwrap().name().clone();
+    let refused = world
+        .registry
+        .register_from_run(&id, &other, &model(), Content::default().into(), &[])
+        .await
+        .unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+    assert_eq!(world.registry.run(&other).await.unwrap().versions.len(), 0);
+    run.finish().await.unwrap();
+}
+
 #[tokio::test]
 async fn the_values_of_a_run_end_where_it_does() {
     let world = world();
