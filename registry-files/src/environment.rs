@@ -85,7 +85,8 @@ impl Capture {
         self
     }
 
-    /// The packages in a `requirements.txt`, without passwords.
+    /// The packages in a `requirements.txt`, without the parts of addresses that may hold a secret: see
+    /// [`requirements`](registry_core::experiment::requirements).
     pub fn requirements(mut self, path: impl Into<PathBuf>) -> Self {
         self.requirements = Some(path.into());
         self

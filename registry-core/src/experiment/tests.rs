@@ -467,14 +467,29 @@ fn the_crates_of_a_lock_are_listed() {
 
 #[test]
 fn no_password_gets_into_the_record() {
-    let text = "--index-url https://user:secret@pypi.example.com/simple\n\
-                a @ git+https://token@git.example.com/a@v1 # https://b:c@d\nxgboost==1.7.0\n";
-    let kept = requirements(text).unwrap().text().to_owned();
-    assert_eq!(
-        kept,
-        "--index-url https://***@pypi.example.com/simple\n\
-         a @ git+https://***@git.example.com/a@v1 # https://***@d\nxgboost==1.7.0\n"
-    );
+    for (given, expected) in [
+        (
+            "--index-url https://user:secret@pypi.example.com/simple",
+            "--index-url https://***@pypi.example.com/***",
+        ),
+        ("a @ git+https://token@git.example.com/a@v1", "a @ git+https://***@git.example.com/a@v1"),
+        ("xgboost==1.7.0 # https://b:c@d", "xgboost==1.7.0 # https://***@d"),
+        (
+            "a @ https://e.com/a.whl?sig=x&t=y#sha256=0a ; os_name",
+            "a @ https://e.com/a.whl?***#sha256=0a ; os_name",
+        ),
+        ("a @ https://e.com?sig=x", "a @ https://e.com?***"),
+        ("a @ https://p.com/https://b:c@d/a?e", "a @ https://p.com/https://***@d/a?***"),
+        ("--extra-index-url=https://e.com/token/simple/", "--extra-index-url=https://e.com/***"),
+        ("-i https://e.com/token", "-i https://e.com/***"),
+        ("-ihttps://e.com/token", "-ihttps://e.com/***"),
+        ("--find-links  https://e.com/token?x", "--find-links  https://e.com/***"),
+        ("-f \\\n https://e.com/token", "-f \\\n https://e.com/***"),
+        ("-e git+https://e.com/a@v1#egg=a", "-e git+https://e.com/a@v1#egg=a"),
+        ("numpy>=1.0 # why?", "numpy>=1.0 # why?"),
+    ] {
+        assert_eq!(requirements(given).unwrap().text(), format!("{expected}\n"));
+    }
 }
 
 #[test]
@@ -496,6 +511,23 @@ fn values() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
+    /// However the rest of a line looks, what is secret in an address is not kept.
+    #[test]
+    fn no_secret_of_an_address_is_kept(
+        option in prop_oneof![Just("-i "), Just("--index-url="), Just("--find-links "), Just("")],
+        before in "[a-z./:@ ]{0,8}",
+        after in "[a-z./:@?# ]{0,8}",
+    ) {
+        let password = requirements(&format!("{option}{before} https://ada:SECRET@h/{after}")).unwrap();
+        prop_assert!(!password.text().contains("SECRET"), "{}", password.text());
+        let query = requirements(&format!("{option}{before} https://h/a?t=SECRET{after}")).unwrap();
+        prop_assert!(!query.text().contains("SECRET"), "{}", query.text());
+        if !option.is_empty() {
+            let path = requirements(&format!("{option}https://h/SECRET/{after}")).unwrap();
+            prop_assert!(!path.text().contains("SECRET"), "{}", path.text());
+        }
+    }
+
     #[test]
     fn any_value_survives_the_log(value in values()) {
         let before = MetricValue::from(value);

@@ -117,7 +117,7 @@ struct Beginning {
     /// Capture the crates in this Cargo.lock
     #[arg(long, value_name = "FILE")]
     cargo_lock: Option<PathBuf>,
-    /// Capture the packages in this requirements.txt, without passwords
+    /// Capture the packages in this requirements.txt, without what may be secret in addresses
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
 }
