@@ -18,7 +18,9 @@ use crate::ext::{RegistryExt as _, Upload};
 use crate::lineage::NodeKind;
 use crate::memory::{MemoryArtifacts, MemoryLog};
 use crate::name::{ModelName, RunName};
+use crate::registry::Registry as _;
 use crate::rejection::Rejection;
+use crate::storage::CheckpointKind;
 use crate::stream::{Revision, Stream};
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -356,6 +358,20 @@ async fn the_values_of_a_run_end_where_it_does() {
     }
     let page = world.registry.run_metrics(&name, None, None).await.unwrap();
     assert_eq!((page.points.len(), page.next), (1, None), "the rest of the log is of others");
+    run.finish().await.unwrap();
+}
+
+/// Nobody asks for less than the whole of an experiment, so nothing less is kept.
+#[tokio::test]
+async fn no_checkpoint_is_kept_that_nobody_reads() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    for _ in 0..2 * world.registry.commits().brief_every() {
+        run.keep_alive().await.unwrap();
+    }
+    let stream = Stream::Experiment("xgboost-v1".parse().unwrap());
+    let kept = world.registry.commits().load_checkpoint(&stream, CheckpointKind::Brief).await.unwrap();
+    assert!(kept.is_none());
     run.finish().await.unwrap();
 }
 
