@@ -193,6 +193,30 @@ fn the_files_of_a_run_become_those_of_its_version_unless_others_are_given() {
 }
 
 #[test]
+fn a_registration_is_repeated_under_its_id_though_the_run_went_on() {
+    let world = World::new();
+    let run = world.ok(&["experiment", "start", "x", "--capture", "none"]);
+    world.write("model.pkl", "weights");
+    let register =
+        ["experiment", "register", "m", "model.pkl", "--run", run.trim(), "--request-id", "register-1"];
+    let first = world.json(&register);
+    world.ok(&["experiment", "log", "--metric", "loss=0.5", "--run", run.trim()]);
+    let again = world.json(&register);
+    assert_eq!((again["existed"].as_bool(), &again["digest"]), (Some(true), &first["digest"]));
+}
+
+#[test]
+fn an_experiment_that_cannot_be_read_is_not_passed_over() {
+    let world = World::new();
+    for name in ["x", "y"] {
+        world.ok(&["experiment", "start", name, "--capture", "none"]);
+    }
+    world.damage_commit("experiment/x", 1);
+    let listed = world.run(&["experiment", "list"]);
+    assert_eq!(listed.code, 8, "{} {}", listed.stdout, listed.stderr);
+}
+
+#[test]
 fn many_values_are_sent_in_batches() {
     let world = World::new();
     let run = world.ok(&["experiment", "start", "x", "--capture", "none"]);
@@ -328,6 +352,17 @@ mod around {
         let statuses: Vec<_> =
             runs["runs"].as_array().unwrap().iter().map(|run| run["status"].as_str()).collect();
         assert_eq!(statuses, [Some("failed"); 3]);
+    }
+
+    #[test]
+    fn a_command_is_not_started_twice_under_one_request_id() {
+        let world = World::new();
+        let arguments = run("echo once >> ran", &["--request-id", "nightly"]);
+        assert_eq!(world.run(&arguments).code, 0);
+        let again = world.run(&arguments);
+        assert_eq!(again.code, 5, "{}", again.stderr);
+        assert!(again.stderr.contains("has started xgboost-v1:1 before"), "{}", again.stderr);
+        assert_eq!(std::fs::read_to_string(world.work().join("ran")).unwrap(), "once\n");
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(crate) fn is_due(checkpointed: u64, revision: u64, every: u64) -> bool {
     checkpointed.saturating_add(every.max(1)) <= revision
 }
 
+/// Whether anybody asks for less than the whole of a stream. Of an experiment nobody does.
+pub(crate) fn brief_is_read(stream: &Stream) -> bool {
+    stream.experiment().is_none()
+}
+
 /// Whether a reader that had to replay that many commits should spare the next one the work.
 pub(crate) fn whole_pays(state: &ModelState, replayed: u64, every: Option<u64>) -> bool {
     let total = state.revision().map_or(0, |revision| revision.get());

@@ -269,7 +269,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
             checkpoint::is_due(at.load(Ordering::Relaxed), revision.get(), every) && !state.partial
         };
         let brief = async {
-            if is_due(&slot.brief_at, self.log.brief_every()) {
+            if checkpoint::brief_is_read(stream) && is_due(&slot.brief_at, self.log.brief_every()) {
                 self.save(stream, slot, CheckpointKind::Brief, state).await;
             }
         };

@@ -727,11 +727,13 @@ pub trait RegistryExt: Registry {
     /// before: with the files of the run if it has none itself, unless others will be sent.
     fn content_from_run(
         &self,
+        by: &By,
         run: &RunName,
+        model: &ModelName,
         content: Content,
         with_files: bool,
     ) -> impl Future<Output = Result<Content, Error>> + Send {
-        runs::content(self, run, content, with_files)
+        runs::content(self, by, run, model, content, with_files)
     }
 
     /// Ends a run. The same end again changes nothing; another one is refused.

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
+use registry_core::experiment::{POINTS_MAX, RunOutcome, Task};
 use registry_core::storage::{Append, CheckpointKind, CommitLog, Record, StorageError, StoredRecord};
 use registry_core::testing::{Fault, FaultyLog};
 use registry_core::{
     By, Content, Engine, Error, ManualClock, MemoryArtifacts, MemoryLog, ModelName, Outcome, Receipt,
-    Recorded, Registration, RegistryExt as _, RequestId, Revision, Stream, StreamKind, Term, Timestamp,
-    Upload, Version,
+    Recorded, Registration, RegistryExt as _, RequestId, Revision, RunName, Stream, StreamKind, Term,
+    Timestamp, Upload, Version,
 };
 
 type Registered<L> = Engine<L, MemoryArtifacts>;
@@ -317,6 +318,78 @@ async fn values_that_nobody_knows_of_are_written_once() {
     run.finish().await.unwrap();
     let page = registry.run_metrics(&name, None, None).await.unwrap();
     assert_eq!(page.points.iter().map(|point| point.step).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// An end that the storage does not take loses neither values nor the end; a run that is dropped then is aborted.
+#[tokio::test]
+async fn an_end_that_could_not_be_recorded_is_asked_for_again() {
+    let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::default()), []));
+    let registry = Arc::new(engine(Arc::clone(&log)));
+    let by = By::new("alice".parse().unwrap());
+    let tasks: Arc<Mutex<Vec<Task>>> = Arc::default();
+    let queue = Arc::clone(&tasks);
+    let experiment = registry
+        .experiment("xgboost-v1".parse().unwrap(), &by)
+        .spawning(move |task| queue.lock().unwrap().push(task));
+    let outage = || log.plan(std::iter::repeat_n(Fault::RefusedBefore, 6));
+    let steps = async |run: &RunName| -> Vec<u64> {
+        let page = registry.run_metrics(run, None, None).await.unwrap();
+        page.points.iter().map(|point| point.step).collect()
+    };
+
+    let mut run = experiment.clone().start().await.unwrap();
+    let name = run.name().clone();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    outage();
+    let error = run.finish().await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    run.finish().await.unwrap();
+    drop(run);
+    assert!(tasks.lock().unwrap().is_empty());
+    assert_eq!(steps(&name).await, [1]);
+    assert_eq!(registry.run(&name).await.unwrap().ended.as_ref().unwrap().outcome, RunOutcome::Finished);
+
+    let mut run = experiment.clone().start().await.unwrap();
+    let name = run.name().clone();
+    run.metric("loss", 2, 0.5).await.unwrap();
+    outage();
+    run.finish().await.unwrap_err();
+    drop(run);
+    let task = tasks.lock().unwrap().pop().unwrap();
+    task.await;
+    assert_eq!(steps(&name).await, [2]);
+    assert_eq!(registry.run(&name).await.unwrap().ended.as_ref().unwrap().outcome.as_str(), "aborted");
+
+    // Work has no handle left to ask with.
+    let name = experiment
+        .track(async |run| {
+            run.metric("loss", 3, 0.5).await?;
+            outage();
+            Ok::<_, Error>(run.name().clone())
+        })
+        .await
+        .unwrap();
+    assert_eq!(steps(&name).await, [3]);
+    assert_eq!(registry.run(&name).await.unwrap().ended.as_ref().unwrap().outcome, RunOutcome::Finished);
+}
+
+/// A value that could not be written down yet waits, as the error of the storage says, and is there once.
+#[tokio::test]
+async fn a_value_waits_where_the_storage_cannot_be_reached() {
+    let log = Arc::new(FaultyLog::new(Arc::new(MemoryLog::default()), []));
+    let registry = Arc::new(engine(Arc::clone(&log)));
+    let by = By::new("alice".parse().unwrap());
+    let mut run = registry.experiment("xgboost-v1".parse().unwrap(), &by).start().await.unwrap();
+    let name = run.name().clone();
+    log.plan(std::iter::repeat_n(Fault::RefusedBefore, 6));
+    for step in 0..POINTS_MAX as u64 {
+        let logged = run.metric("loss", step, 0.5).await;
+        assert_eq!(logged.is_err(), step + 1 == POINTS_MAX as u64, "{step}: {logged:?}");
+        assert!(!matches!(logged, Err(Error::Rejected(_))), "{logged:?}");
+    }
+    run.finish().await.unwrap();
+    let page = registry.run_metrics(&name, None, None).await.unwrap();
+    assert!(page.points.iter().map(|point| point.step).eq(0..POINTS_MAX as u64));
 }
 
 /// A version is registered, and its run cannot be told: it is found all the same, and to ask again tells the run.

@@ -19,6 +19,8 @@ use registry_core::experiment::{
 
 /// How long a tool may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long is waited between two looks at a tool.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How much a tool may say, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// The largest file that is read, in bytes.
@@ -83,7 +85,8 @@ impl Capture {
         self
     }
 
-    /// The packages in a `requirements.txt`, without passwords.
+    /// The packages in a `requirements.txt`, without the parts of addresses that may hold a secret: see
+    /// [`requirements`](registry_core::experiment::requirements).
     pub fn requirements(mut self, path: impl Into<PathBuf>) -> Self {
         self.requirements = Some(path.into());
         self
@@ -190,22 +193,40 @@ fn asked(mut command: Command) -> Result<String, String> {
         // Nobody listens any more if it took too long.
         let _ = answer.send(read.map(|_| said));
     });
-    let said = answered.recv_timeout(ANSWER_MAX);
-    // It has said all or too much, or its time is over; a program that ended is not hurt by this.
-    let ended = match &said {
-        Ok(Ok(said)) if (said.len() as u64) < ANSWER_BYTES_MAX => child.wait(),
-        _ => child.kill().and_then(|()| child.wait()),
+    let wait = |error| format!("{program} cannot be waited for: {error}");
+    let (mut said, mut status) = (None, None);
+    let mut waited = Duration::ZERO;
+    while status.is_none() && waited < ANSWER_MAX {
+        match &said {
+            None => said = answered.recv_timeout(PAUSE).ok(),
+            // It has said too much, and may have more to say.
+            Some(Ok(said)) if ANSWER_BYTES_MAX <= said.len() as u64 => break,
+            Some(_) => std::thread::sleep(PAUSE),
+        }
+        if said.is_some() {
+            status = child.try_wait().map_err(wait)?;
+        }
+        waited = waited.saturating_add(PAUSE);
+    }
+    let is_late = status.is_none() && ANSWER_MAX <= waited;
+    let status = match status {
+        Some(status) => status,
+        None => child.kill().and_then(|()| child.wait()).map_err(wait)?,
     };
-    let status = ended.map_err(|error| format!("{program} cannot be waited for: {error}"))?;
     match said {
-        Err(_) => Err(format!("{program} did not answer in {} s", ANSWER_MAX.as_secs())),
-        Ok(Err(error)) => Err(format!("what {program} says cannot be read: {error}")),
-        Ok(Ok(_)) if !status.success() => Err(format!("{program} ended with {status}")),
-        Ok(Ok(said)) => String::from_utf8(said).map_err(|_| format!("{program} does not speak UTF-8")),
+        None => Err(format!("{program} did not answer in {} s", ANSWER_MAX.as_secs())),
+        Some(_) if is_late => Err(format!("{program} did not end in {} s", ANSWER_MAX.as_secs())),
+        Some(Err(error)) => Err(format!("what {program} says cannot be read: {error}")),
+        Some(Ok(_)) if !status.success() => Err(format!("{program} ended with {status}")),
+        Some(Ok(said)) => String::from_utf8(said).map_err(|_| format!("{program} does not speak UTF-8")),
     }
 }
 
 fn text_of(path: &Path) -> Result<String, String> {
+    // To open a pipe would wait for whoever writes into it.
+    if !std::fs::metadata(path).map_err(shown)?.is_file() {
+        return Err("is no file that can be read to its end".to_owned());
+    }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(shown)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(shown)?;
@@ -272,6 +293,19 @@ mod tests {
         assert_eq!((nowhere.git, nowhere.files.len(), nowhere.absent.len()), (None, 0, 2));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new("mkfifo").arg(folder.path().join("requirements.txt")).status().unwrap();
+        assert!(made.success());
+        fs::create_dir(folder.path().join("Cargo.lock")).unwrap();
+        let found =
+            Capture::new(folder.path()).cargo_lock("Cargo.lock").requirements("requirements.txt").look();
+        assert_eq!(found.absent.len(), 2);
+        assert!(found.absent.iter().all(|it| it.why.as_str() == "is no file that can be read to its end"));
+    }
+
     #[test]
     fn only_what_is_named_is_captured() {
         assert!(Capture::new(".").look().is_empty());
@@ -302,6 +336,10 @@ mod tests {
         let mut talking = Command::new("yes");
         talking.arg("x");
         assert!(asked(talking).unwrap_err().contains("ended with"));
+        // One that closes its output is not waited for any longer.
+        let mut silent = Command::new("sh");
+        silent.args(["-c", "exec >&-; exec sleep 60"]);
+        assert!(asked(silent).unwrap_err().contains("did not end in 5 s"));
         assert!(asked(Command::new("no-such-program")).unwrap_err().contains("cannot be started"));
     }
 }

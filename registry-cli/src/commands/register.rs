@@ -177,7 +177,7 @@ impl Wish {
         }
         let rehearsing = place::open_to_rehearse(session.place()).await?;
         if let Some(run) = &run {
-            content = rehearsing.content_from_run(run, content, files.is_empty()).await?;
+            content = rehearsing.content_from_run(&by, run, &model, content, files.is_empty()).await?;
         }
         if by.dry_run {
             let registry = rehearsing;

@@ -202,24 +202,50 @@ pub fn crates(lock: &str) -> Result<EnvironmentFile, Invalid> {
     EnvironmentFile::new("crates.txt".parse()?, text)
 }
 
-/// A `requirements.txt` without the user names and passwords that the addresses in it may hold.
+/// A `requirements.txt` without the parts of its addresses that may hold a secret: what stands before an `@` and behind
+/// a `?`, and the path where packages are looked for (`--index-url`, `--extra-index-url`, `--find-links`).
 pub fn requirements(text: &str) -> Result<EnvironmentFile, Invalid> {
     let mut kept = String::with_capacity(text.len());
+    let (mut is_place, mut goes_on) = (false, false);
     for line in text.lines() {
-        let mut rest = line;
-        while let Some((before, after)) = rest.split_once("://") {
-            kept.push_str(before);
-            kept.push_str("://");
-            let host = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
-            let (authority, behind) = after.split_at_checked(host).unwrap_or((after, ""));
-            match authority.rsplit_once('@') {
-                Some((_, place)) => kept.push_str(&format!("***@{place}")),
-                None => kept.push_str(authority),
-            }
-            rest = behind;
+        is_place = (goes_on && is_place) || line.split_whitespace().any(names_a_place);
+        goes_on = line.ends_with('\\');
+        for word in line.split_inclusive(char::is_whitespace) {
+            let bare = word.trim_end();
+            kept.push_str(&masked(bare, is_place));
+            kept.push_str(word.strip_prefix(bare).unwrap_or_default());
         }
-        kept.push_str(rest);
         kept.push('\n');
     }
     EnvironmentFile::new("requirements.txt".parse()?, kept)
+}
+
+/// Whether a word is an option that says where packages are looked for. pip takes short forms of the names too.
+fn names_a_place(word: &str) -> bool {
+    ["-i", "-f", "--i", "--ex", "--f", "--py"].iter().any(|option| word.starts_with(option))
+}
+
+fn masked(word: &str, hides_path: bool) -> String {
+    let mut kept = String::with_capacity(word.len());
+    let mut rest = word;
+    // There may be another address in the path of one.
+    while let Some((before, after)) = rest.split_once("://") {
+        let (authority, path) =
+            after.split_at_checked(after.find('/').unwrap_or(after.len())).unwrap_or((after, ""));
+        kept.push_str(before);
+        kept.push_str("://");
+        match authority.rsplit_once('@') {
+            Some((_, host)) => kept.push_str(&format!("***@{host}")),
+            None => kept.push_str(authority),
+        }
+        rest = if hides_path && 1 < path.len() { "/***" } else { path };
+    }
+    kept.push_str(rest);
+    match kept.split_once('?') {
+        Some((before, query)) if before.contains("://") => {
+            let fragment = query.split_once('#').map(|(_, fragment)| format!("#{fragment}"));
+            format!("{before}?***{}", fragment.unwrap_or_default())
+        }
+        _ => kept,
+    }
 }

@@ -6,7 +6,7 @@
 //! record of it goes through a spawner, which the caller fills with that of its runtime. Without one, and where the
 //! process is killed, the lease of the run tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -19,16 +19,26 @@ use crate::command::{By, VersionChoice};
 use crate::content::{Artifact, Content, Manifest};
 use crate::error::Error;
 use crate::ext::{Registered, Registration, RegistryExt as _, Upload};
+use crate::invalid::Invalid;
 use crate::name::{ExperimentName, Key, ModelName, RunName, Text};
 use crate::registry::Registry;
+use crate::rejection::Rejection;
+use crate::time::Timestamp;
 
 use super::environment::RunEnvironment;
-use super::record::{Lease, MetricPoint, POINTS_MAX, ParamValue, RunLog, RunOutcome, RunStarted};
+use super::record::{
+    Lease, METRICS_MAX, MetricPoint, POINTS_MAX, ParamValue, RunLog, RunOutcome, RunStarted,
+};
 
 /// How long a value may wait for others, if more are logged.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How many values may wait where they cannot be written down.
 const WAITING_MAX: usize = 100_000;
+/// How often the end of work is tried where it cannot be recorded, and how long is waited first; each time twice as long.
+const ENDS_TRIED_MAX: u32 = 5;
+const END_PAUSE: Duration = Duration::from_secs(1);
+/// How many request ids are tried for values if others have used them.
+const IDS_TRIED_MAX: u32 = 1_000;
 
 /// Work that goes on by itself.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -130,18 +140,23 @@ impl<R: Registry + ?Sized + 'static> Experiment<R> {
     pub async fn start(self) -> Result<Run<R>, Error> {
         let begun = self.registry.start_run(&self.by, &self.name, self.started).await?;
         let by = By { request_id: None, expected: None, ..self.by };
+        let values = Values::new(self.registry.clock().now());
+        let known = begun.receipt.state.run(begun.run.run);
+        let metrics = known.map(|run| run.metrics.keys().cloned().collect()).unwrap_or_default();
         Ok(Run {
             registry: self.registry,
             by,
             name: begun.run,
-            values: Values::default(),
+            values,
+            metrics,
             spawner: self.spawner,
-            is_over: false,
+            ended: None,
         })
     }
 
-    /// Begins a run, does the work, and ends the run: as finished, or as failed for the reason that the work gives. A
-    /// run whose work is dropped half-way is dropped as well.
+    /// Begins a run, does the work, and ends the run: as finished, or as failed for the reason that the work gives,
+    /// unless the work has ended it. A run whose work is dropped half-way is dropped as well. An end that cannot be
+    /// recorded is tried again for a quarter of a minute.
     pub async fn track<T, E>(self, work: impl AsyncFnOnce(&mut Run<R>) -> Result<T, E>) -> Result<T, E>
     where
         E: From<Error> + fmt::Display,
@@ -149,12 +164,13 @@ impl<R: Registry + ?Sized + 'static> Experiment<R> {
         let mut run = self.start().await?;
         match work(&mut run).await {
             Ok(done) => {
-                run.finish().await?;
+                run.end_of_work(RunOutcome::Finished).await?;
                 Ok(done)
             }
             Err(error) => {
+                let reason = told(&error.to_string())?;
                 // What went wrong with the work matters more than what goes wrong with the record of it.
-                let _ = run.fail(&error.to_string()).await;
+                let _ = run.end_of_work(RunOutcome::Failed { reason }).await;
                 Err(error)
             }
         }
@@ -175,8 +191,11 @@ pub struct Run<R: Registry + ?Sized + 'static> {
     by: By,
     name: RunName,
     values: Values,
+    /// The metrics that have values, as far as this handle knows.
+    metrics: BTreeSet<Key>,
     spawner: Option<Spawner>,
-    is_over: bool,
+    /// How it ended, if that is on record.
+    ended: Option<RunOutcome>,
 }
 
 impl<R: Registry + ?Sized + 'static> fmt::Debug for Run<R> {
@@ -203,16 +222,39 @@ impl<R: Registry + ?Sized + 'static> Run<R> {
     }
 
     /// Logs a value of a metric, which may be any number, NaN included. It waits for others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Rejected`] means that the value was not taken. With any other error it was: it could not be written down
+    /// yet, waits for the next time, and would be there twice if it were logged again.
     pub async fn metric(&mut self, name: &str, step: u64, value: f64) -> Result<(), Error> {
         let metric: Key = name.parse()?;
+        self.require_open()?;
+        if METRICS_MAX <= self.metrics.len() && !self.metrics.contains(&metric) {
+            let problem = format!("would be one more than the {METRICS_MAX} that a run may have");
+            return Err(Invalid::new("metric", metric, problem).into());
+        }
         if WAITING_MAX <= self.values.waiting.len() {
-            self.flush().await?;
+            match self.flush().await {
+                Ok(()) => {}
+                Err(Error::Rejected(rejection)) => return Err(rejection.into()),
+                Err(error) => {
+                    let problem = format!("was not taken: {WAITING_MAX} values wait already; {error}");
+                    return Err(Invalid::new("value", format!("{metric} at step {step}"), problem).into());
+                }
+            }
         }
         let at = self.registry.clock().now();
+        self.metrics.insert(metric.clone());
         self.values.waiting.push(MetricPoint { metric, step, value: value.into(), at });
         let waited = |first: &MetricPoint| WAIT_MAX <= at.since(first.at);
         if POINTS_MAX <= self.values.waiting.len() || self.values.waiting.first().is_some_and(waited) {
-            self.flush().await?;
+            let flushed = self.flush().await;
+            if matches!(flushed, Err(Error::Rejected(_))) && self.values.sent.is_none() {
+                // The refusal may have been of a batch before the one that this value is in.
+                self.values.waiting.pop();
+            }
+            return flushed;
         }
         Ok(())
     }
@@ -227,7 +269,8 @@ impl<R: Registry + ?Sized + 'static> Run<R> {
 
     /// Writes down the values that wait.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.values.flush(&*self.registry, &self.by, &self.name).await
+        let done = self.values.flush(&*self.registry, &self.by, &self.name).await;
+        self.heard(done)
     }
 
     /// Says that it is alive, for a run that logs nothing for longer than its lease.
@@ -251,27 +294,60 @@ impl<R: Registry + ?Sized + 'static> Run<R> {
         self.registry.register_from_run(&self.by, &self.name, model, registration, uploads).await
     }
 
-    /// Ends it well. Should this fail, nothing else is recorded of the run, and [`RegistryExt::end_run`](crate::RegistryExt::end_run) ends it later.
-    pub async fn finish(self) -> Result<(), Error> {
+    /// Ends it well. Should this fail, nothing is lost: the values still wait, and the end may be asked for again. A run
+    /// that is dropped instead is aborted.
+    pub async fn finish(&mut self) -> Result<(), Error> {
         self.end(RunOutcome::Finished).await
     }
 
-    /// Ends it as failed.
-    pub async fn fail(self, reason: &str) -> Result<(), Error> {
+    /// Ends it as failed. Should this fail, see [`finish`](Run::finish).
+    pub async fn fail(&mut self, reason: &str) -> Result<(), Error> {
         self.end(RunOutcome::Failed { reason: told(reason)? }).await
     }
 
-    /// Ends it as aborted.
-    pub async fn abort(self, reason: &str) -> Result<(), Error> {
+    /// Ends it as aborted. Should this fail, see [`finish`](Run::finish).
+    pub async fn abort(&mut self, reason: &str) -> Result<(), Error> {
         self.end(RunOutcome::Aborted { reason: told(reason)? }).await
     }
 
-    async fn end(mut self, outcome: RunOutcome) -> Result<(), Error> {
-        // From here on nobody else may say how it ended.
-        self.is_over = true;
+    async fn end(&mut self, outcome: RunOutcome) -> Result<(), Error> {
         self.flush().await?;
-        self.registry.end_run(&self.by, &self.name, outcome).await?;
+        let done = self.registry.end_run(&self.by, &self.name, outcome.clone()).await;
+        self.heard(done)?;
+        self.ended = Some(outcome);
         Ok(())
+    }
+
+    /// Ends it, unless the work has, and tries again where the storage cannot be used: nobody else can any more.
+    async fn end_of_work(&mut self, outcome: RunOutcome) -> Result<(), Error> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let mut pause = END_PAUSE;
+        for _ in 1..ENDS_TRIED_MAX {
+            match self.end(outcome.clone()).await {
+                Err(Error::Unavailable(_) | Error::OutcomeUnknown { .. } | Error::Contention { .. }) => {}
+                done => return done,
+            }
+            self.registry.clock().sleep(pause).await;
+            pause = pause.saturating_mul(2);
+        }
+        self.end(outcome).await
+    }
+
+    fn require_open(&self) -> Result<(), Rejection> {
+        match &self.ended {
+            Some(outcome) => Err(Rejection::RunEnded { run: self.name.clone(), outcome: outcome.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes note of it if an answer says that the run is over.
+    fn heard<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Rejected(Rejection::RunEnded { outcome, .. })) = &answer {
+            self.ended = Some(outcome.clone());
+        }
+        answer
     }
 
     async fn log(&mut self, log: RunLog) -> Result<(), Error> {
@@ -281,8 +357,9 @@ impl<R: Registry + ?Sized + 'static> Run<R> {
 }
 
 /// Values that wait to be written down.
-#[derive(Default)]
 struct Values {
+    /// When the handle was made. A start that is repeated gives another handle of the same run, whose values are others.
+    since: Timestamp,
     waiting: Vec<MetricPoint>,
     /// How many of them were sent, if nobody knows what became of them.
     sent: Option<usize>,
@@ -291,6 +368,10 @@ struct Values {
 }
 
 impl Values {
+    fn new(since: Timestamp) -> Self {
+        Values { since, waiting: Vec::new(), sent: None, batches: 0 }
+    }
+
     /// Sends all of them. A batch keeps its content and its request id until it is known what became of it, so that a
     /// value is written once however often it is sent.
     async fn flush<R: Registry + ?Sized>(
@@ -299,12 +380,23 @@ impl Values {
         by: &By,
         run: &RunName,
     ) -> Result<(), Error> {
+        let mut ids_tried = 0_u32;
         while !self.waiting.is_empty() {
             let count = *self.sent.get_or_insert(self.waiting.len().min(POINTS_MAX));
             let points: Vec<MetricPoint> = self.waiting.iter().take(count).cloned().collect();
-            let id = format!("run-{}-values-{}", run.run, self.batches).parse()?;
+            let since_us = self.since.microseconds();
+            let id = format!("run-{}-values-{since_us}-{}", run.run, self.batches).parse()?;
             let log = RunLog { points, ..RunLog::default() };
             let done = registry.log_run(&by.with_request_id(id), run, log).await;
+            // Another handle of the run was made in the same microsecond; its values are not these.
+            if let Err(Error::Rejected(Rejection::RequestIdReused { .. })) = &done {
+                self.batches = self.batches.saturating_add(1);
+                ids_tried = ids_tried.saturating_add(1);
+                if ids_tried < IDS_TRIED_MAX {
+                    continue;
+                }
+                return done.map(drop);
+            }
             // What was refused would be refused again.
             if matches!(done, Ok(_) | Err(Error::Rejected(_))) {
                 self.waiting.drain(..count.min(self.waiting.len()));
@@ -319,9 +411,10 @@ impl Values {
 
 impl<R: Registry + ?Sized + 'static> Drop for Run<R> {
     fn drop(&mut self) {
-        let Some(spawner) = self.spawner.take().filter(|_| !self.is_over) else { return };
+        let Some(spawner) = self.spawner.take().filter(|_| self.ended.is_none()) else { return };
         let (registry, by, name) = (Arc::clone(&self.registry), self.by.clone(), self.name.clone());
-        let mut values = std::mem::take(&mut self.values);
+        let emptied = Values::new(self.values.since);
+        let mut values = std::mem::replace(&mut self.values, emptied);
         spawner(Box::pin(async move {
             // Nobody is left to hear of a failure; the lease of the run tells then.
             let _ = values.flush(&*registry, &by, &name).await;

@@ -103,14 +103,17 @@ pub(crate) async fn metrics<R: Registry + ?Sized>(
     let page = registry.history(&stream(&run.experiment), from, HISTORY_PAGE).await?;
     let is_wanted = |point: &&MetricPoint| metric.is_none_or(|metric| point.metric == *metric);
     let mut points = Vec::new();
+    let mut is_last = page.len() < HISTORY_PAGE;
     for event in page.iter().flat_map(|recorded| &recorded.commit.events) {
-        if let Event::RunMetricsLogged { run: of, points: logged } = event
-            && *of == run.run
-        {
-            points.extend(logged.iter().filter(is_wanted).cloned());
+        match event {
+            Event::RunMetricsLogged { run: of, points: logged } if *of == run.run => {
+                points.extend(logged.iter().filter(is_wanted).cloned());
+            }
+            // No values are logged after it, but other runs may have filled the log to this day.
+            Event::RunEnded { run: of, .. } if *of == run.run => is_last = true,
+            _ => {}
         }
     }
-    let is_last = page.len() < HISTORY_PAGE;
     let next = page.last().filter(|_| !is_last).map(|last| last.commit.revision.next());
     Ok(MetricPage { points, next })
 }
@@ -153,7 +156,7 @@ pub(crate) async fn register<R: Registry + ?Sized>(
     mut registration: Registration,
     uploads: &[Upload<'_>],
 ) -> Result<Registered, Error> {
-    registration.content = content(registry, of, registration.content, uploads.is_empty()).await?;
+    registration.content = content(registry, by, of, model, registration.content, uploads.is_empty()).await?;
     let registered = registry.register(by, model, registration, uploads).await?;
     if by.dry_run {
         return Ok(registered);
@@ -169,27 +172,67 @@ pub(crate) async fn register<R: Registry + ?Sized>(
     }
 }
 
-/// What a version with that content is registered with if it comes out of a run.
+/// The content that was registered out of this run under the request id, if there is one.
+async fn registered_before<R: Registry + ?Sized>(
+    registry: &R,
+    by: &By,
+    of: &RunName,
+    model: &ModelName,
+) -> Result<Option<Content>, Error> {
+    let Some(id) = &by.request_id else { return Ok(None) };
+    let stream = Stream::Model(model.clone());
+    let state = registry.state(&stream, &Need::Whole).await?;
+    let Some(fulfilled) = state.fulfilled(id) else { return Ok(None) };
+    let recorded = registry.history(&stream, fulfilled.revision, 1).await?;
+    let events = recorded.into_iter().flat_map(|recorded| recorded.commit.events.clone());
+    Ok(events.into_iter().find_map(|event| match event {
+        Event::VersionRegistered(registered) if registered.content.metadata.run.as_ref() == Some(of) => {
+            Some(registered.content)
+        }
+        _ => None,
+    }))
+}
+
+/// What a version with that content is registered with if it comes out of a run. Where the request was carried out
+/// before, what the run knew then counts: it may know more by now, and the request would be another one.
 pub(crate) async fn content<R: Registry + ?Sized>(
     registry: &R,
+    by: &By,
     of: &RunName,
+    model: &ModelName,
     mut content: Content,
     with_files: bool,
 ) -> Result<Content, Error> {
-    let known = run(registry, of).await?;
-    let environment = environment(registry, of).await?;
-    fill(&mut content, of, &known, environment, with_files)?;
+    let known = match registered_before(registry, by, of, model).await? {
+        Some(registered) => registered,
+        None => known(registry, of).await?,
+    };
+    fill(&mut content, of, known, with_files)?;
     Ok(content)
 }
 
+/// What the run knows of a version that comes out of it.
+async fn known<R: Registry + ?Sized>(registry: &R, of: &RunName) -> Result<Content, Error> {
+    let run = run(registry, of).await?;
+    let environment = environment(registry, of).await?;
+    let mut known = Content::default();
+    known.metadata.increment.clone_from(&run.increment);
+    known.metadata.runtime = environment.runtime();
+    for (name, value) in &run.params {
+        known.metadata.hyperparameters.insert(name.to_string(), value.get().clone());
+    }
+    for (name, summary) in &run.metrics {
+        if let Some(number) = summary.last.number() {
+            known.metrics.insert(name.clone(), Metric::new(number.get())?);
+        }
+    }
+    known.environment = environment.files;
+    known.artifacts = Manifest::new(run.artifacts.values().cloned().collect())?;
+    Ok(known)
+}
+
 /// Adds what the run knows to what the caller says. What the caller says stands.
-fn fill(
-    content: &mut Content,
-    of: &RunName,
-    run: &RunState,
-    environment: RunEnvironment,
-    with_files: bool,
-) -> Result<(), Error> {
+fn fill(content: &mut Content, of: &RunName, known: Content, with_files: bool) -> Result<(), Error> {
     let metadata = &mut content.metadata;
     let experiment = of.experiment.as_str();
     if let Some(other) = metadata.experiment.as_ref().filter(|other| other.as_str() != experiment) {
@@ -198,29 +241,21 @@ fn fill(
     }
     metadata.experiment = Some(experiment.parse()?);
     metadata.run = Some(of.clone());
-    if metadata.increment.is_none() {
-        metadata.increment.clone_from(&run.increment);
+    metadata.increment = metadata.increment.take().or(known.metadata.increment);
+    metadata.runtime = metadata.runtime.take().or(known.metadata.runtime);
+    for (name, value) in known.metadata.hyperparameters {
+        metadata.hyperparameters.entry(name).or_insert(value);
     }
-    if metadata.runtime.is_none() {
-        metadata.runtime = environment.runtime();
+    for (name, metric) in known.metrics {
+        content.metrics.entry(name).or_insert(metric);
     }
-    for (name, value) in &run.params {
-        metadata.hyperparameters.entry(name.to_string()).or_insert_with(|| value.get().clone());
-    }
-    for (name, summary) in &run.metrics {
-        if let Some(number) = summary.last.number()
-            && !content.metrics.contains_key(name)
-        {
-            content.metrics.insert(name.clone(), Metric::new(number.get())?);
-        }
-    }
-    for file in environment.files {
+    for file in known.environment {
         if content.environment.iter().all(|given| given.name() != file.name()) {
             content.environment.push(file);
         }
     }
     if with_files && content.artifacts.is_empty() {
-        content.artifacts = Manifest::new(run.artifacts.values().cloned().collect())?;
+        content.artifacts = known.artifacts;
     }
     Ok(())
 }

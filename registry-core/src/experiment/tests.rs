@@ -18,7 +18,9 @@ use crate::ext::{RegistryExt as _, Upload};
 use crate::lineage::NodeKind;
 use crate::memory::{MemoryArtifacts, MemoryLog};
 use crate::name::{ModelName, RunName};
+use crate::registry::Registry as _;
 use crate::rejection::Rejection;
+use crate::storage::CheckpointKind;
 use crate::stream::{Revision, Stream};
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -147,6 +149,58 @@ async fn values_are_written_in_batches_and_none_is_lost() {
     assert_eq!(page, MetricPage { points: Vec::new(), next: None });
 }
 
+/// A program that is started again under its request id goes on with the run of the first, and both have values.
+#[tokio::test]
+async fn a_start_that_is_repeated_loses_no_value() {
+    let world = world();
+    let by = by("alice").with_request_id("nightly".parse().unwrap());
+    let mut steps = 0..;
+    // The last two begin in the same microsecond.
+    for pause in [1, 1, 0] {
+        world.clock.advance(Duration::from_secs(pause));
+        let experiment = world.registry.experiment("xgboost-v1".parse().unwrap(), &by);
+        let mut run = experiment.start().await.unwrap();
+        assert_eq!(run.name().to_string(), "xgboost-v1:1");
+        for step in steps.by_ref().take(2) {
+            run.metric("loss", step, 0.5).await.unwrap();
+            run.flush().await.unwrap();
+        }
+    }
+    let values = world.values(&"xgboost-v1:1".parse().unwrap()).await;
+    assert!(values.iter().map(|(step, _)| *step).eq(0..6), "{values:?}");
+}
+
+#[tokio::test]
+async fn one_metric_too_many_takes_no_other_values_with_it() {
+    let world = world();
+    let by = by("alice").with_request_id("nightly".parse().unwrap());
+    let start = || world.registry.experiment("xgboost-v1".parse().unwrap(), &by).start();
+    let mut run = start().await.unwrap();
+    for number in 0..METRICS_MAX {
+        run.metric(&format!("m{number}"), 1, 0.5).await.unwrap();
+    }
+    run.metric("m0", 2, 0.5).await.unwrap();
+    let refused = run.metric("another", 1, 0.5).await.unwrap_err();
+    assert!(refused.to_string().contains("one more than the 1000"), "{refused}");
+    run.flush().await.unwrap();
+    let name = run.name().clone();
+    assert_eq!(world.values(&name).await.len(), METRICS_MAX + 1);
+    // So does a handle that goes on with the run.
+    let mut again = start().await.unwrap();
+    assert!(again.metric("another", 1, 0.5).await.is_err());
+    again.metric("m0", 3, 0.5).await.unwrap();
+    again.finish().await.unwrap();
+    assert_eq!(world.values(&name).await.len(), METRICS_MAX + 2);
+}
+
+#[tokio::test]
+async fn work_that_ends_its_run_itself_has_the_last_word() {
+    let world = world();
+    let experiment = world.experiment();
+    experiment.track(async |run| run.fail("it diverged").await).await.unwrap();
+    assert_eq!(world.status(&"xgboost-v1:1".parse().unwrap()).await, RunStatus::Failed);
+}
+
 #[tokio::test]
 async fn work_that_fails_is_recorded_with_its_reason() {
     let world = world();
@@ -183,12 +237,16 @@ async fn a_run_that_is_dropped_is_aborted() {
     assert!(matches!(status, RunStatus::Aborted { is_lost: false, .. }), "{status:?}");
     assert_eq!(world.values(&name).await.len(), 1);
 
-    // A run with an end sends nothing, also if its end could not be recorded.
-    let run = experiment.start().await.unwrap();
+    // A run with an end sends nothing, also if it was another.
+    let mut run = experiment.start().await.unwrap();
     let other = run.name().clone();
     world.registry.end_run(&by("bob"), &other, RunOutcome::Finished).await.unwrap();
     let refused = run.fail("late").await.unwrap_err();
     assert!(matches!(refused.rejection(), Some(Rejection::RunEnded { .. })), "{refused}");
+    // Nor does it take values that nobody would write down.
+    let late = run.metric("loss", 1, 0.5).await.unwrap_err();
+    assert!(matches!(late.rejection(), Some(Rejection::RunEnded { .. })), "{late}");
+    drop(run);
     assert!(tasks.lock().unwrap().is_empty());
 }
 
@@ -232,6 +290,89 @@ async fn a_version_whose_run_took_no_note_of_it_is_found() {
         world.registry.run_versions(&name).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(versions, ["fraud-detection-model@v0.1.0", "other@v0.1.0"]);
     drop(run);
+}
+
+/// The process died after the version was registered; the run went on, and the registration is asked for again.
+#[tokio::test]
+async fn a_registration_that_is_repeated_adds_the_note_though_the_run_went_on() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    let name = run.name().clone();
+    let id = by("alice").with_request_id("register-1".parse().unwrap());
+    let register = async |with: Content| {
+        let registry = &world.registry;
+        registry.register_from_run(&id, &name, &model(), with.into(), &[]).await
+    };
+    let content =
+        world.registry.content_from_run(&id, &name, &model(), Content::default(), true).await.unwrap();
+    let first = world.registry.register(&id, &model(), content.into(), &[]).await.unwrap();
+    assert_eq!(world.registry.run(&name).await.unwrap().versions.len(), 0);
+    run.metric("loss", 1, 0.5).await.unwrap();
+    run.flush().await.unwrap();
+    let again = register(Content::default()).await.unwrap();
+    assert!(again.existed && matches!(again.receipt.outcome, crate::registry::Outcome::Repeated(_)));
+    assert_eq!(again.version.digest, first.version.digest);
+    let noted = world.registry.run(&name).await.unwrap();
+    assert_eq!(noted.versions.values().collect::<Vec<_>>(), [&first.version.digest]);
+
+    // What the caller says must be what was said.
+    let metrics = [("loss".parse().unwrap(), crate::content::Metric::new(0.1).unwrap())].into();
+    let refused = register(Content { metrics, ..Content::default() }).await.unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+
+    // Nor is it the registration of another run.
+    let other = world.experiment().start().await.unwrap().name().clone();
+    let refused = world
+        .registry
+        .register_from_run(&id, &other, &model(), Content::default().into(), &[])
+        .await
+        .unwrap_err();
+    assert!(matches!(refused.rejection(), Some(Rejection::RequestIdReused { .. })), "{refused}");
+    assert_eq!(world.registry.run(&other).await.unwrap().versions.len(), 0);
+    run.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_values_of_a_run_end_where_it_does() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    run.metric("loss", 1, 0.5).await.unwrap();
+    let mut other = world.experiment().start().await.unwrap();
+    for _ in 0..crate::ext::HISTORY_PAGE {
+        other.keep_alive().await.unwrap();
+    }
+    let name = run.name().clone();
+    run.flush().await.unwrap();
+    let page = world.registry.run_metrics(&name, None, None).await.unwrap();
+    assert!(page.next.is_some() && page.points.is_empty(), "the run goes on");
+    let rest = world.registry.run_metrics(&name, None, page.next).await.unwrap();
+    assert_eq!((rest.points.len(), rest.next), (1, None));
+
+    other.finish().await.unwrap();
+    let mut short = world.experiment().start().await.unwrap();
+    let name = short.name().clone();
+    short.metric("loss", 1, 0.5).await.unwrap();
+    short.finish().await.unwrap();
+    for _ in 0..crate::ext::HISTORY_PAGE {
+        run.keep_alive().await.unwrap();
+    }
+    let page = world.registry.run_metrics(&name, None, None).await.unwrap();
+    assert_eq!((page.points.len(), page.next), (1, None), "the rest of the log is of others");
+    run.finish().await.unwrap();
+}
+
+/// Nobody asks for less than the whole of an experiment, so nothing less is kept.
+#[tokio::test]
+async fn no_checkpoint_is_kept_that_nobody_reads() {
+    let world = world();
+    let mut run = world.experiment().start().await.unwrap();
+    for _ in 0..2 * world.registry.commits().brief_every() {
+        run.keep_alive().await.unwrap();
+    }
+    let stream = Stream::Experiment("xgboost-v1".parse().unwrap());
+    let kept = world.registry.commits().load_checkpoint(&stream, CheckpointKind::Brief).await.unwrap();
+    assert!(kept.is_none());
+    run.finish().await.unwrap();
 }
 
 #[tokio::test]
@@ -342,14 +483,29 @@ fn the_crates_of_a_lock_are_listed() {
 
 #[test]
 fn no_password_gets_into_the_record() {
-    let text = "--index-url https://user:secret@pypi.example.com/simple\n\
-                a @ git+https://token@git.example.com/a@v1 # https://b:c@d\nxgboost==1.7.0\n";
-    let kept = requirements(text).unwrap().text().to_owned();
-    assert_eq!(
-        kept,
-        "--index-url https://***@pypi.example.com/simple\n\
-         a @ git+https://***@git.example.com/a@v1 # https://***@d\nxgboost==1.7.0\n"
-    );
+    for (given, expected) in [
+        (
+            "--index-url https://user:secret@pypi.example.com/simple",
+            "--index-url https://***@pypi.example.com/***",
+        ),
+        ("a @ git+https://token@git.example.com/a@v1", "a @ git+https://***@git.example.com/a@v1"),
+        ("xgboost==1.7.0 # https://b:c@d", "xgboost==1.7.0 # https://***@d"),
+        (
+            "a @ https://e.com/a.whl?sig=x&t=y#sha256=0a ; os_name",
+            "a @ https://e.com/a.whl?***#sha256=0a ; os_name",
+        ),
+        ("a @ https://e.com?sig=x", "a @ https://e.com?***"),
+        ("a @ https://p.com/https://b:c@d/a?e", "a @ https://p.com/https://***@d/a?***"),
+        ("--extra-index-url=https://e.com/token/simple/", "--extra-index-url=https://e.com/***"),
+        ("-i https://e.com/token", "-i https://e.com/***"),
+        ("-ihttps://e.com/token", "-ihttps://e.com/***"),
+        ("--find-links  https://e.com/token?x", "--find-links  https://e.com/***"),
+        ("-f \\\n https://e.com/token", "-f \\\n https://e.com/***"),
+        ("-e git+https://e.com/a@v1#egg=a", "-e git+https://e.com/a@v1#egg=a"),
+        ("numpy>=1.0 # why?", "numpy>=1.0 # why?"),
+    ] {
+        assert_eq!(requirements(given).unwrap().text(), format!("{expected}\n"));
+    }
 }
 
 #[test]
@@ -371,6 +527,23 @@ fn values() -> impl Strategy<Value = f64> {
 }
 
 proptest! {
+    /// However the rest of a line looks, what is secret in an address is not kept.
+    #[test]
+    fn no_secret_of_an_address_is_kept(
+        option in prop_oneof![Just("-i "), Just("--index-url="), Just("--find-links "), Just("")],
+        before in "[a-z./:@ ]{0,8}",
+        after in "[a-z./:@?# ]{0,8}",
+    ) {
+        let password = requirements(&format!("{option}{before} https://ada:SECRET@h/{after}")).unwrap();
+        prop_assert!(!password.text().contains("SECRET"), "{}", password.text());
+        let query = requirements(&format!("{option}{before} https://h/a?t=SECRET{after}")).unwrap();
+        prop_assert!(!query.text().contains("SECRET"), "{}", query.text());
+        if !option.is_empty() {
+            let path = requirements(&format!("{option}https://h/SECRET/{after}")).unwrap();
+            prop_assert!(!path.text().contains("SECRET"), "{}", path.text());
+        }
+    }
+
     #[test]
     fn any_value_survives_the_log(value in values()) {
         let before = MetricValue::from(value);

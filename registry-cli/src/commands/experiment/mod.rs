@@ -11,8 +11,8 @@ use registry_core::experiment::{
     RunOutcome, RunStarted, RunState, RunStatus,
 };
 use registry_core::{
-    By, ExperimentName, Invalid, Key, Manifest, ModelVersion, Receipt, Registry, RegistryExt as _, RunName,
-    Text, Timestamp,
+    By, Error, ExperimentName, Invalid, Key, Manifest, ModelVersion, Receipt, Registry, RegistryExt as _,
+    Rejection, RunName, Text, Timestamp,
 };
 use registry_files::Capture;
 use serde::Serialize;
@@ -117,7 +117,7 @@ struct Beginning {
     /// Capture the crates in this Cargo.lock
     #[arg(long, value_name = "FILE")]
     cargo_lock: Option<PathBuf>,
-    /// Capture the packages in this requirements.txt, without passwords
+    /// Capture the packages in this requirements.txt, without what may be secret in addresses
     #[arg(long, value_name = "FILE")]
     requirements: Option<PathBuf>,
 }
@@ -539,8 +539,12 @@ async fn list_experiments(
     let next = names.last().filter(|_| names.len() == limit).cloned();
     let mut rows = Vec::new();
     for experiment in names {
-        // One whose first run is on its way, or never came, is a name without runs.
-        let Ok(state) = registry.runs(&experiment).await else { continue };
+        let state = match registry.runs(&experiment).await {
+            Ok(state) => state,
+            // One whose first run is on its way, or never came, is a name without runs.
+            Err(Error::Rejected(Rejection::ExperimentNotFound { .. })) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let last = state.runs().next_back();
         let last =
             last.map(|(run, found)| RunRow::new(RunName { experiment: experiment.clone(), run }, found, now));

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use clap::Args;
 use registry_core::experiment::RunOutcome;
-use registry_core::{By, Error, ExperimentName, Registry, RegistryExt as _, Rejection, RunName, Text};
+use registry_core::{
+    By, Error, ExperimentName, Outcome, Registry, RegistryExt as _, Rejection, RunName, Text,
+};
 use serde::Serialize;
 use tokio::process::{Child, Command};
 
@@ -60,6 +62,13 @@ impl RunCommand {
             return tell(session, &begun.run, &begun.receipt);
         }
         let run = begun.run;
+        if let Outcome::Repeated(_) = begun.receipt.outcome {
+            let message = format!(
+                "this request id has started {run} before, so the command was not started; use a new id to run it \
+                 again, or see `registry experiment show {run}`"
+            );
+            return Err(Failure::new(Kind::Conflict, message));
+        }
         let by = By { request_id: None, expected: None, ..by };
         let mut signals = Signals::new()?;
         let (program, arguments) = self.command.split_first().ok_or_else(no_command)?;
@@ -179,12 +188,8 @@ async fn watched(
             }
         };
         tokio::select! {
-            status = child.wait() => {
-                let status = status.map_err(|error| {
-                    Failure::new(Kind::Unavailable, format!("the command cannot be waited for: {error}"))
-                })?;
-                return Ok((status, first));
-            }
+            // A terminal interrupts both at once: a command that ended by that was interrupted, and did not fail.
+            biased;
             signal = signals.next() => {
                 if first.is_some() {
                     kill(child);
@@ -193,6 +198,12 @@ async fn watched(
                     was_asked = true;
                 }
                 first.get_or_insert(signal);
+            }
+            status = child.wait() => {
+                let status = status.map_err(|error| {
+                    Failure::new(Kind::Unavailable, format!("the command cannot be waited for: {error}"))
+                })?;
+                return Ok((status, first));
             }
             () = patience => {
                 if was_asked {
@@ -291,6 +302,24 @@ impl Signals {
         match tokio::signal::ctrl_c().await {
             Ok(()) => Signal::Interrupt,
             Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// A terminal sends the signal to both, and the command may be over before it is heard here.
+    #[tokio::test]
+    async fn a_command_that_ended_by_an_interrupt_was_interrupted() {
+        for _ in 0..16 {
+            let mut signals = Signals::new().unwrap();
+            let mut child = Command::new("true").spawn().unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT).unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (_, signal) = watched(&mut child, &mut signals, std::future::pending()).await.unwrap();
+            assert_eq!(signal, Some(Signal::Interrupt));
         }
     }
 }
