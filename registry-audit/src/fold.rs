@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::event::{ClosedCause, Decision, RefusedCause, RollbackSafety, StageCause, StageChanged};
 use registry_core::lineage::{Graph, NodeName};
+use registry_core::monitor::Summary;
 use registry_core::state::Stamp;
 use registry_core::trial::Verdict;
 use registry_core::{
@@ -119,6 +120,19 @@ struct Span {
     was_approved: bool,
 }
 
+impl Span {
+    /// Whether a part of what was observed was observed in this stretch.
+    ///
+    /// The clock of whoever reports may run ahead of the log's, but nothing is observed after it was reported. So what
+    /// happens after the report decides nothing, and a longer range says the same of it as a shorter one.
+    fn has_served(&self, summary: &Summary, reported_at: Timestamp) -> bool {
+        let (from, until) = (summary.from.min(reported_at), summary.until.min(reported_at));
+        // What was observed at one instant has no duration, and still belongs to the stretch that it lies in.
+        let begins_before = self.since.at < until || self.since.at == from;
+        self.version == summary.version && begins_before && self.until.is_none_or(|end| from < end)
+    }
+}
+
 /// The commits of one model, on their way into a report.
 pub(crate) struct ModelFold<'a> {
     model: ModelName,
@@ -191,23 +205,16 @@ impl<'a> ModelFold<'a> {
     /// Takes the next commit of what was observed. All commits of the model must have been taken before.
     pub(crate) fn take_health(&mut self, recorded: &Recorded) {
         self.health.take(recorded, self.options);
-        let range = self.options.range;
-        if range.to() <= recorded.commit.time {
+        let reported_at = recorded.commit.time;
+        // One criterion, and the one by which everything else counts: a summary ends before it is committed, so one that
+        // ends with the range is committed behind it, and two criteria would lose it between two ranges.
+        if !self.options.range.contains(reported_at) {
             return;
         }
         for event in &recorded.commit.events {
             let Event::HealthReported { summaries } = event else { continue };
             for summary in summaries {
-                // A summary is about what came before its end.
-                let before = range.from().is_some_and(|from| summary.until <= from);
-                if before || range.to() < summary.until {
-                    continue;
-                }
-                let served = self.spans.iter().rev().find(|span| {
-                    span.version == summary.version
-                        && span.since.at < summary.until
-                        && span.until.is_none_or(|until| summary.until <= until)
-                });
+                let served = self.spans.iter().rev().find(|span| span.has_served(summary, reported_at));
                 self.observations.take(served.map(|span| span.since.revision), summary);
             }
         }

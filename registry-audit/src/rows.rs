@@ -521,9 +521,10 @@ rows! {
         replaced_at: Option<Timestamp>,
     }
 
-    /// What was observed while versions served, summed up for each deployment.
+    /// What was reported in the range of how versions served, summed up for each deployment.
     Health, "health", "Performance in production" {
-        /// The deployment; nothing for what was observed outside of production.
+        /// The deployment: the stretch in production of this version that overlaps the stretch that was observed, the
+        /// latest one if several do; it may have ended before the range. Nothing for what was observed outside of production.
         deployment: Option<Revision>,
         /// The version.
         version: Version,

@@ -14,6 +14,7 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use registry_audit::{AuditOptions, AuditReport, Range, audit, policies};
@@ -78,20 +79,23 @@ fn check_numbers(year: &Year, asked: &Asked<'_>, rows: &[Value], expected: &[Val
             .iter()
             .filter(|other| other["deployment"] == row["deployment"] && other["version"] == row["version"])
             .collect();
-        let (from, until) = (row["from"].as_str().unwrap(), row["until"].as_str().unwrap());
+        // Reported a moment after its end.
+        let (from, until) = (row["from"].as_str().unwrap(), day(row["until"].as_str().unwrap()));
+        let last = until.saturating_add(Duration::from_secs(1)).to_string();
+        let covered = |at: &str| from < at && at <= last.as_str();
         let values: Vec<f64> = year
             .observed
             .iter()
-            .filter(|(version, metric, at, value)| {
-                let at = at.to_string();
-                row["version"] == version.as_str()
-                    && row["metric"] == metric.as_str()
-                    && from < at.as_str()
-                    && at.as_str() <= until
-                    && asked.from < at.as_str()
-                    && value.is_finite()
+            .filter(|seen| {
+                let at = seen.reported_at.to_string();
+                row["version"] == seen.version.as_str()
+                    && row["metric"] == seen.metric.as_str()
+                    && covered(&at)
+                    && asked.from <= at.as_str()
+                    && at.as_str() < asked.to
+                    && seen.value.is_finite()
             })
-            .map(|(.., value)| *value)
+            .map(|seen| seen.value)
             .collect();
         assert!(!spans.is_empty() && !values.is_empty(), "{row}");
         #[expect(clippy::cast_precision_loss, reason = "a handful of values")]
@@ -248,14 +252,51 @@ proptest! {
 /// When commits were made, in microseconds.
 fn times() -> Vec<i64> {
     let mut times: Vec<i64> = Vec::new();
-    for name in MODELS {
-        for record in records(lived(), &format!("model/{name}")) {
-            times.push(
-                record["commit"]["time"].as_str().unwrap().parse::<Timestamp>().unwrap().microseconds(),
-            );
+    let microseconds = |time: &Value| day(time.as_str().unwrap()).microseconds();
+    for stream in MODELS.iter().flat_map(|name| [format!("model/{name}"), format!("health/{name}")]) {
+        for record in records(lived(), &stream) {
+            times.push(microseconds(&record["commit"]["time"]));
+            let summaries =
+                list(&record["commit"]["events"]).iter().filter_map(|it| it["summaries"].as_array());
+            times.extend(summaries.flatten().map(|summary| microseconds(&summary["until"])));
         }
     }
     times
+}
+
+/// How many values were observed, by deployment, version and metric.
+fn observed(year: &Year, range: Range) -> BTreeMap<(Option<Revision>, String, String), u64> {
+    let report = report(year, &AuditOptions::new(day("12-31")).within(range));
+    let rows = report.models.iter().flat_map(|model| &model.health);
+    rows.map(|row| ((row.deployment, row.version.to_string(), row.metric.to_string()), row.count)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Cut into two wherever something happens, the year holds what it holds.
+    #[test]
+    fn what_was_observed_in_adjacent_ranges_adds_up(cut in prop::sample::select(times())) {
+        let (cut, end) = (Timestamp::from_microseconds(cut).unwrap(), day("2025-01-01T00:00:00Z"));
+        let mut both = observed(lived(), Range::new(None, cut).unwrap());
+        for (place, count) in observed(lived(), Range::new(Some(cut), end).unwrap()) {
+            *both.entry(place).or_default() += count;
+        }
+        prop_assert_eq!(both, observed(lived(), Range::new(None, end).unwrap()));
+    }
+}
+
+#[test]
+fn what_was_observed_around_the_end_of_a_deployment_belongs_to_it() {
+    let report = report(lived(), &AuditOptions::new(day("12-31")));
+    let fraud = &report.models[1];
+    let out = fraud.deployments.iter().find(|row| row.version.to_string() == "v1.2.0").unwrap();
+    let row = fraud.health.iter().find(|row| row.version == out.version).unwrap();
+    assert!(row.from < out.until.unwrap() && out.until.unwrap() < row.until, "it straddles the end");
+    assert_eq!(row.deployment, Some(out.revision));
+    let outside: Vec<_> = fraud.health.iter().filter(|row| row.deployment.is_none()).collect();
+    assert_eq!(outside.len(), 1, "in the trial");
+    assert_eq!(outside[0].version.to_string(), "v1.1.0");
 }
 
 #[test]

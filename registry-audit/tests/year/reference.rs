@@ -720,16 +720,13 @@ fn data_sources(all: &[Happened]) -> Vec<Value> {
 fn health(raw: &Raw, all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
     let mut rows: Vec<Value> = Vec::new();
     let stretches = stretches(all);
-    for it in happened(&raw.health, asked.to) {
+    for it in happened(&raw.health, asked.to).iter().filter(|it| it.at.as_str() >= asked.from) {
         for summary in list(&it.what["summaries"]) {
-            let until = summary["until"].as_str().unwrap();
-            if until <= asked.from || until > asked.to {
-                continue;
-            }
-            let served = stretches.iter().find(|stretch| {
+            let (from, until) = (summary["from"].as_str().unwrap(), summary["until"].as_str().unwrap());
+            let served = stretches.iter().rfind(|stretch| {
                 summary["version"] == stretch.version.as_str()
                     && stretch.entry.at.as_str() < until
-                    && stretch.until.as_ref().is_none_or(|end| until <= end.as_str())
+                    && stretch.until.as_ref().is_none_or(|end| from < end.as_str())
             });
             let place = json!([served.map(|it| it.entry.revision), summary["version"], summary["metric"]]);
             let known = rows
