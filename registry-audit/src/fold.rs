@@ -18,7 +18,7 @@ use registry_core::{
     Revision, Stage, Stream, Timestamp, Verification, Version, VersionState,
 };
 
-use crate::checkpoints::{Deployed, checked};
+use crate::checkpoints::{Asked, Deployed, checked};
 use crate::performance::{Observations, Statements};
 use crate::range::AuditOptions;
 use crate::report::{ModelReport, counted, tag};
@@ -114,7 +114,7 @@ struct Span {
     rule: HeldRule,
     approval_overridden: bool,
     gates_overridden: bool,
-    /// Of the version, at that moment.
+    /// Who registered the version. None only if the commit that did cannot be read.
     registrant: Option<Actor>,
     /// Whether somebody approved this entry of the version into production, or an earlier one.
     was_approved: bool,
@@ -186,8 +186,7 @@ impl<'a> ModelFold<'a> {
         for event in &commit.events {
             match event {
                 Event::Adopted(adopted) => {
-                    let actor = adopted.by.as_ref().unwrap_or(&adopted.system).clone();
-                    let stamp = Stamp { actor, ..stamp.clone() };
+                    let stamp = Stamp { actor: actor(event, commit).clone(), ..stamp.clone() };
                     let mut detail = format!("{} in {}", adopted.change.kind(), adopted.system);
                     if let Some(at) = adopted.at {
                         detail.push_str(&format!(", there at {at}"));
@@ -391,6 +390,12 @@ impl<'a> ModelFold<'a> {
             Event::FilesFound(found) if found.version == *version => Some(found.digest),
             _ => None,
         });
+        let registrant = commit.events.iter().find_map(|event| match inner(event) {
+            Event::VersionRegistered(registered) if registered.version == *version => {
+                Some(actor(event, commit))
+            }
+            _ => None,
+        });
         let digest = registered.or(known.map(|known| known.digest));
         let bypassed = |wanted: &dyn Fn(&Event) -> bool| commit.events.iter().any(wanted);
         self.spans.push(Span {
@@ -406,7 +411,7 @@ impl<'a> ModelFold<'a> {
             rule: held(self.rules.now(), &self.registry.at(stamp.at), Stage::Production),
             approval_overridden: bypassed(&|event| matches!(event, Event::ApprovalOverridden { .. })),
             gates_overridden: bypassed(&|event| matches!(event, Event::GatesOverridden { .. })),
-            registrant: Some(known.map_or(&stamp.actor, |known| &known.registered.actor).clone()),
+            registrant: registrant.or(known.map(|known| &known.registered.actor)).cloned(),
             was_approved: self.approved.contains(version),
         });
     }
@@ -517,7 +522,10 @@ impl<'a> ModelFold<'a> {
                 digest: span.digest.as_ref(),
                 since: &span.since,
                 cause: span.cause,
-                request: span.request.and_then(|request| self.requests.get(&request)),
+                request: match span.request {
+                    Some(name) => self.requests.get(&name).map_or(Asked::Unreadable(name), Asked::By),
+                    None => Asked::Nobody,
+                },
                 rule: span.rule.rule.as_ref().and_then(|rule| rule.approval.as_ref()),
                 approvals: &span.approvals,
                 registrant: span.registrant.as_ref(),
@@ -674,6 +682,14 @@ pub(crate) struct Finished {
     pub(crate) overview: Overview,
     pub(crate) population: [Population; 2],
     pub(crate) flaws: Vec<Flaw>,
+}
+
+/// Who did it: whoever made the commit, or who did it past the registry.
+fn actor<'a>(event: &'a Event, commit: &'a Commit) -> &'a Actor {
+    match event {
+        Event::Adopted(adopted) => adopted.by.as_ref().unwrap_or(&adopted.system),
+        _ => &commit.actor,
+    }
 }
 
 /// The event itself, or what others did.

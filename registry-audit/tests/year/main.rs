@@ -352,6 +352,48 @@ fn a_damaged_record_is_named_and_the_report_is_made_all_the_same() {
     assert!(report.to_markdown().contains("NOT SOUND: 1 flaw"));
 }
 
+/// What the checkpoints say of a deployment, in a year in which a commit of the model cannot be read.
+fn checked_without(revision: u64, deployment: u64) -> BTreeMap<&'static str, (&'static str, String)> {
+    let year = block_on(year());
+    let stream: Stream = "model/fraud-detection".parse().unwrap();
+    year.log.damage(&stream, Revision::new(revision).unwrap(), "{}".into());
+    let report = report(&year, &AuditOptions::new(day("12-31")));
+    let rows = report.models[1].checkpoints.iter().filter(|row| row.deployment.get() == deployment);
+    rows.map(|row| (row.checkpoint.as_str(), (row.result.as_str(), row.evidence.clone()))).collect()
+}
+
+#[test]
+fn nothing_passes_on_a_request_or_a_registrant_that_cannot_be_read() {
+    let all = report(lived(), &AuditOptions::new(day("12-31")));
+    let fraud = &all.models[1];
+    let first = &fraud.deployments[0];
+    let (asked, deployed) = (first.request.unwrap().get(), first.revision.get());
+    let without_request = checked_without(asked, deployed);
+    let unreadable = ("unknown", format!("request {asked} cannot be read"));
+    for checkpoint in ["request", "segregation_of_duties", "deployment_tied_to_digest"] {
+        assert_eq!(without_request[checkpoint], unreadable, "{checkpoint}");
+    }
+    let registered = fraud.versions.iter().find(|row| row.version == first.version).unwrap().revision.get();
+    let without_registrant = checked_without(registered, deployed);
+    let unregistered = ("unknown", "the commit that registered it cannot be read".to_owned());
+    for checkpoint in ["segregation_of_duties", "deployment_tied_to_digest"] {
+        assert_eq!(without_registrant[checkpoint], unregistered, "{checkpoint}");
+    }
+    assert_eq!(without_registrant["request"].0, "passed", "the request can be read");
+}
+
+#[test]
+fn what_nobody_asked_for_is_tied_to_nothing() {
+    let all = report(lived(), &AuditOptions::new(day("12-31")));
+    for model in &all.models {
+        let tied =
+            model.checkpoints.iter().filter(|row| row.checkpoint.as_str() == "deployment_tied_to_digest");
+        for (row, deployment) in tied.zip(&model.deployments) {
+            assert_eq!(row.result.as_str() == "passed", deployment.request.is_some(), "{row:?}");
+        }
+    }
+}
+
 #[test]
 fn bytes_that_are_lost_are_an_exception_if_they_are_looked_for() {
     let year = block_on(year());

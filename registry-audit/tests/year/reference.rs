@@ -520,7 +520,7 @@ fn checkpoints(raw: &Raw, all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
                         assert_eq!(it["digest"], digest.as_str());
                         ("passed", format!("approved and deployed as {digest}"))
                     }
-                    None => ("passed", format!("deployed as {digest}")),
+                    None => without.clone(),
                 },
             ),
             (
