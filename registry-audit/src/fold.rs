@@ -417,12 +417,15 @@ impl<'a> ModelFold<'a> {
     }
 
     fn take_closed(&mut self, name: Revision, cause: ClosedCause, stamp: &Stamp) {
+        let Some(request) = self.requests.get_mut(&name) else { return };
+        // Nothing is taken back, and nothing loses its meaning, whose time was over already.
+        let had_expired = request.expires_at.is_some_and(|expired_at| expired_at < stamp.at);
         let (outcome, kind) = match cause {
-            ClosedCause::Withdrawn => (RequestOutcome::Withdrawn, ExceptionKind::RequestWithdrawn),
+            _ if had_expired => (RequestOutcome::Expired, ExceptionKind::RequestExpired),
             ClosedCause::Expired => (RequestOutcome::Expired, ExceptionKind::RequestExpired),
+            ClosedCause::Withdrawn => (RequestOutcome::Withdrawn, ExceptionKind::RequestWithdrawn),
             _ => (RequestOutcome::Void, ExceptionKind::RequestVoid),
         };
-        let Some(request) = self.requests.get_mut(&name) else { return };
         request.outcome = outcome;
         request.ended_at = Some(stamp.at);
         let (about, stage) = (Some(request.version.clone()), Some(request.to));

@@ -332,6 +332,22 @@ fn a_request_lapses_at_the_instant_that_the_report_is_made_for() {
 }
 
 #[test]
+fn a_request_that_had_expired_stays_so_whatever_closes_it_after() {
+    let within = |to: &str| report(lived(), &options(None, day(to))).models[1].clone();
+    let (before, after) = (within("2024-09-01T00:00:00Z"), within("12-31"));
+    let (asked, closed) = (before.requests.last().unwrap(), after.requests.last().unwrap());
+    assert_eq!((asked.by.as_str(), asked.outcome.as_str()), ("dave", "expired"));
+    assert_eq!(asked, closed, "the version moved after, and closed it as void");
+    let kinds = |report: &registry_audit::ModelReport| -> Vec<&str> {
+        let rows = report.exceptions.iter().filter(|row| row.revision == Some(asked.request));
+        rows.map(|row| row.kind.as_str()).collect()
+    };
+    assert_eq!((kinds(&before), kinds(&after)), (vec!["request_expired"], vec!["request_expired"]));
+    let voided = after.exceptions.iter().filter(|row| row.kind.as_str() == "request_void").count();
+    assert_eq!(voided, 1, "the one whose rule changed while it was open");
+}
+
+#[test]
 fn a_damaged_record_is_named_and_the_report_is_made_all_the_same() {
     let year = block_on(year());
     let stream: Stream = "model/fraud-detection".parse().unwrap();

@@ -247,8 +247,11 @@ fn requests(all: &[Happened], asked: &Asked<'_>) -> BTreeMap<u64, Value> {
             let promoted =
                 later.what["event"] == "stage_changed" && later.what["cause"]["request"] == it.revision;
             let closed = later.what["event"] == "promotion_closed" && later.what["request"] == it.revision;
+            let over = expires_at.as_str().is_some_and(|expires| expires < later.at.as_str());
             if promoted {
                 outcome = ("promoted", later.at.clone().into());
+            } else if closed && over {
+                outcome = ("expired", expires_at.clone());
             } else if closed && later.what["cause"] == "withdrawn" {
                 outcome = ("withdrawn", later.at.clone().into());
             } else if closed && later.what["cause"] == "void" {
@@ -362,7 +365,7 @@ fn exceptions(all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
                 let kind = if own { "self_approval_attempt" } else { "approval_attempt" };
                 rows.push(about_request(kind, refusal(it)));
             }
-            "promotion_closed" if it.what["cause"] != "expired" => {
+            "promotion_closed" if asked_for("outcome") != "expired" => {
                 let kind = format!("request_{}", text(&it.what["cause"]));
                 let detail = format!("request {} of {}", it.what["request"], text(&asked_for("by")));
                 rows.push(about_request(&kind, detail));

@@ -429,12 +429,15 @@ pub(crate) async fn year() -> Year {
         .await
         .unwrap();
     year.registry.delete(&because("olga", "never used"), &fraud, &v("2.0.1")).await.unwrap();
+    // Asked for and forgotten; the time of the request is over long before the version moves.
+    assert!(!year.promote(&because("dave", "back again"), &fraud, "1.1.0", Stage::Production).await);
     year.at("08-20");
     let removed = year.registry.collect_garbage(GarbageOptions::default()).await.unwrap();
     assert_eq!(removed.removed.len(), 1);
 
     // A model that needs no approval, and one that others write to.
     year.at("09-01");
+    year.registry.archive(&because("olga", "nobody wants it"), &fraud, &v("1.1.0")).await.unwrap();
     year.register(&by("zoe"), &churn, v("0.1.0"), Content::default(), &["model.bin"]).await;
     year.stage_rule(
         &by("chief"),
