@@ -60,6 +60,7 @@ impl Count {
             first_in_range: None,
             last_in_range: None,
             commits_in_range: 0,
+            commits_after: 0,
             files: 0,
             is_sound: true,
         };
@@ -79,6 +80,9 @@ impl Count {
             row.first_in_range.get_or_insert(commit.revision);
             row.last_in_range = Some(commit.revision);
             row.commits_in_range = row.commits_in_range.saturating_add(1);
+        }
+        if options.range.to() <= commit.time {
+            row.commits_after = row.commits_after.saturating_add(1);
         }
     }
 

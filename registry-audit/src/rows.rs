@@ -231,6 +231,10 @@ rows! {
         last_in_range: Option<Revision>,
         /// How many commits lie in the range.
         commits_in_range: u64,
+        /// How many commits lie behind the end of the range, and are in no other table. In a report up to now they were
+        /// made while it was, or under a clock that runs ahead of the one that the report is made by: the times of a log
+        /// never go back, so that after one such commit all later ones lie behind the end.
+        commits_after: u64,
         /// How many files were read and compared with their digests; 0 unless that was asked for.
         files: u64,
         /// Whether nothing is wrong with it.

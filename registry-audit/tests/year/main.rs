@@ -348,6 +348,27 @@ fn a_request_that_had_expired_stays_so_whatever_closes_it_after() {
 }
 
 #[test]
+fn commits_of_a_clock_that_ran_ahead_are_counted_if_not_told() {
+    let year = block_on(year());
+    let audited = |year: &Year| report(year, &AuditOptions::new(day("12-31")));
+    let before = audited(&year);
+    assert_eq!(before.commits_after(), 0);
+    let chief = registry_core::By::new("chief".parse().unwrap());
+    // One commit a year ahead, and the next one, by the right clock, cannot be dated before it.
+    for (now, tag) in [("2025-12-31T00:00:00Z", "ahead"), ("12-31", "in time")] {
+        year.clock.set(day(now));
+        let tags = [(tag.parse().unwrap(), String::new())].into();
+        block_on(year.registry.change_tags(&chief, &model("churn"), None, tags, Vec::new())).unwrap();
+    }
+    let after = audited(&year);
+    assert!(after.is_sound, "nothing is wrong with the log");
+    assert_eq!(after.commits_after(), 2);
+    let row = after.population.iter().find(|row| row.stream.to_string() == "model/churn").unwrap();
+    assert_eq!((row.commits_after, row.commits), (2, row.commits_in_range + 2));
+    assert_eq!(after.models[0].tags, before.models[0].tags, "they are in no other table");
+}
+
+#[test]
 fn a_damaged_record_is_named_and_the_report_is_made_all_the_same() {
     let year = block_on(year());
     let stream: Stream = "model/fraud-detection".parse().unwrap();

@@ -820,14 +820,15 @@ pub(crate) fn population(stream: &str, records: &[Value], asked: &Asked<'_>) -> 
     let time = |record: &Value| text(&record["commit"]["time"]);
     let inside: Vec<&Value> =
         records.iter().filter(|it| asked.from <= time(it).as_str() && time(it).as_str() < asked.to).collect();
+    let behind = records.iter().filter(|it| time(it).as_str() >= asked.to).count();
     let revision = |record: &Value| record["commit"]["revision"].clone();
     let files = if asked.with_bytes { files_read(records) } else { 0 };
     Some(json!({
         "stream": stream, "first_revision": revision(first), "first_at": time(first),
         "last_revision": revision(last), "last_at": time(last), "commits": records.len(), "gap_free": true,
         "head": last["digest"], "first_in_range": inside.first().map(|it| revision(it)),
-        "last_in_range": inside.last().map(|it| revision(it)), "commits_in_range": inside.len(), "files": files,
-        "is_sound": true,
+        "last_in_range": inside.last().map(|it| revision(it)), "commits_in_range": inside.len(),
+        "commits_after": behind, "files": files, "is_sound": true,
     }))
 }
 
