@@ -11,6 +11,16 @@ use registry_core::{Actor, ApprovalRule, Digest, GateResult, Revision, Version};
 use crate::report::counted;
 use crate::rows::{Cause, CheckResult, Checked, Checkpoint, Request, TrialOutcome, TrialRun};
 
+/// On whose request something was deployed.
+pub(crate) enum Asked<'a> {
+    /// The record names no request.
+    Nobody,
+    /// This one.
+    By(&'a Request),
+    /// The record names it, and the commit that made it cannot be read.
+    Unreadable(Revision),
+}
+
 /// A deployment, and what is on record about it.
 pub(crate) struct Deployed<'a> {
     pub(crate) deployment: Revision,
@@ -18,10 +28,11 @@ pub(crate) struct Deployed<'a> {
     pub(crate) digest: Option<&'a Digest>,
     pub(crate) since: &'a Stamp,
     pub(crate) cause: Cause,
-    pub(crate) request: Option<&'a Request>,
+    pub(crate) request: Asked<'a>,
     /// Who had to approve, if anybody had to.
     pub(crate) rule: Option<&'a ApprovalRule>,
     pub(crate) approvals: &'a [Decision],
+    /// None if the commit that registered the version cannot be read.
     pub(crate) registrant: Option<&'a Actor>,
     pub(crate) gates: &'a [GateResult],
     /// Those in which the version was tried.
@@ -39,6 +50,16 @@ type Answer = (CheckResult, String);
 
 fn answer(result: CheckResult, evidence: impl Into<String>) -> Answer {
     (result, evidence.into())
+}
+
+/// What is said where the commit that made the request cannot be read.
+fn unreadable(request: Revision) -> Answer {
+    answer(CheckResult::Unknown, format!("request {request} cannot be read"))
+}
+
+/// What is said where the commit that registered the version cannot be read.
+fn unregistered() -> Answer {
+    answer(CheckResult::Unknown, "the commit that registered it cannot be read")
 }
 
 fn names<'a>(people: impl IntoIterator<Item = &'a Actor>) -> String {
@@ -84,10 +105,11 @@ impl Deployed<'_> {
 
     fn was_asked_for(&self) -> Answer {
         match self.request {
-            Some(Request { request, by, at, .. }) => {
+            Asked::By(Request { request, by, at, .. }) => {
                 answer(CheckResult::Passed, format!("request {request} by {by} at {at}"))
             }
-            None => self.without_request(),
+            Asked::Unreadable(request) => unreadable(request),
+            Asked::Nobody => self.without_request(),
         }
     }
 
@@ -126,27 +148,42 @@ impl Deployed<'_> {
         if self.approvals.is_empty() {
             return self.without_request();
         }
-        let requester = self.request.map(|request| &request.by);
+        let requester = match &self.request {
+            Asked::By(request) => Some(&request.by),
+            Asked::Nobody | Asked::Unreadable(_) => None,
+        };
         let own = self.approvals.iter().map(|approval| &approval.actor);
         let own: Vec<&Actor> =
             own.filter(|actor| Some(*actor) == self.registrant || Some(*actor) == requester).collect();
-        if own.is_empty() {
-            let people = names(self.approvals.iter().map(|approval| &approval.actor));
-            return answer(CheckResult::Passed, format!("{people} neither registered it nor asked for it"));
+        if !own.is_empty() {
+            return answer(CheckResult::Failed, format!("{} registered it or asked for it", names(own)));
         }
-        answer(CheckResult::Failed, format!("{} registered it or asked for it", names(own)))
+        // That nobody approved their own is shown only if it is known whose it is.
+        match (self.registrant, &self.request) {
+            (None, _) => unregistered(),
+            (Some(_), Asked::Unreadable(request)) => unreadable(*request),
+            (Some(_), Asked::Nobody) => self.without_request(),
+            (Some(_), Asked::By(_)) => {
+                let people = names(self.approvals.iter().map(|approval| &approval.actor));
+                answer(CheckResult::Passed, format!("{people} neither registered it nor asked for it"))
+            }
+        }
     }
 
     fn is_what_was_approved(&self) -> Answer {
-        match (self.digest, self.request) {
-            (None, _) => answer(CheckResult::Unknown, "the commit that registered it cannot be read"),
-            (Some(digest), Some(request)) if request.digest == *digest => {
+        let request = match self.request {
+            Asked::By(request) => request,
+            Asked::Unreadable(request) => return unreadable(request),
+            Asked::Nobody => return self.without_request(),
+        };
+        match self.digest {
+            None => unregistered(),
+            Some(digest) if request.digest == *digest => {
                 answer(CheckResult::Passed, format!("approved and deployed as {digest}"))
             }
-            (Some(digest), Some(request)) => {
+            Some(digest) => {
                 answer(CheckResult::Failed, format!("approved as {}, deployed as {digest}", request.digest))
             }
-            (Some(digest), None) => answer(CheckResult::Passed, format!("deployed as {digest}")),
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use registry_core::event::{ClosedCause, Decision, RefusedCause, RollbackSafety, StageCause, StageChanged};
 use registry_core::lineage::{Graph, NodeName};
+use registry_core::monitor::Summary;
 use registry_core::state::Stamp;
 use registry_core::trial::Verdict;
 use registry_core::{
@@ -17,7 +18,7 @@ use registry_core::{
     Revision, Stage, Stream, Timestamp, Verification, Version, VersionState,
 };
 
-use crate::checkpoints::{Deployed, checked};
+use crate::checkpoints::{Asked, Deployed, checked};
 use crate::performance::{Observations, Statements};
 use crate::range::AuditOptions;
 use crate::report::{ModelReport, counted, tag};
@@ -59,6 +60,7 @@ impl Count {
             first_in_range: None,
             last_in_range: None,
             commits_in_range: 0,
+            commits_after: 0,
             files: 0,
             is_sound: true,
         };
@@ -78,6 +80,9 @@ impl Count {
             row.first_in_range.get_or_insert(commit.revision);
             row.last_in_range = Some(commit.revision);
             row.commits_in_range = row.commits_in_range.saturating_add(1);
+        }
+        if options.range.to() <= commit.time {
+            row.commits_after = row.commits_after.saturating_add(1);
         }
     }
 
@@ -113,10 +118,23 @@ struct Span {
     rule: HeldRule,
     approval_overridden: bool,
     gates_overridden: bool,
-    /// Of the version, at that moment.
+    /// Who registered the version. None only if the commit that did cannot be read.
     registrant: Option<Actor>,
     /// Whether somebody approved this entry of the version into production, or an earlier one.
     was_approved: bool,
+}
+
+impl Span {
+    /// Whether a part of what was observed was observed in this stretch.
+    ///
+    /// The clock of whoever reports may run ahead of the log's, but nothing is observed after it was reported. So what
+    /// happens after the report decides nothing, and a longer range says the same of it as a shorter one.
+    fn has_served(&self, summary: &Summary, reported_at: Timestamp) -> bool {
+        let (from, until) = (summary.from.min(reported_at), summary.until.min(reported_at));
+        // What was observed at one instant has no duration, and still belongs to the stretch that it lies in.
+        let begins_before = self.since.at < until || self.since.at == from;
+        self.version == summary.version && begins_before && self.until.is_none_or(|end| from < end)
+    }
 }
 
 /// The commits of one model, on their way into a report.
@@ -172,8 +190,7 @@ impl<'a> ModelFold<'a> {
         for event in &commit.events {
             match event {
                 Event::Adopted(adopted) => {
-                    let actor = adopted.by.as_ref().unwrap_or(&adopted.system).clone();
-                    let stamp = Stamp { actor, ..stamp.clone() };
+                    let stamp = Stamp { actor: actor(event, commit).clone(), ..stamp.clone() };
                     let mut detail = format!("{} in {}", adopted.change.kind(), adopted.system);
                     if let Some(at) = adopted.at {
                         detail.push_str(&format!(", there at {at}"));
@@ -191,23 +208,16 @@ impl<'a> ModelFold<'a> {
     /// Takes the next commit of what was observed. All commits of the model must have been taken before.
     pub(crate) fn take_health(&mut self, recorded: &Recorded) {
         self.health.take(recorded, self.options);
-        let range = self.options.range;
-        if range.to() <= recorded.commit.time {
+        let reported_at = recorded.commit.time;
+        // One criterion, and the one by which everything else counts: a summary ends before it is committed, so one that
+        // ends with the range is committed behind it, and two criteria would lose it between two ranges.
+        if !self.options.range.contains(reported_at) {
             return;
         }
         for event in &recorded.commit.events {
             let Event::HealthReported { summaries } = event else { continue };
             for summary in summaries {
-                // A summary is about what came before its end.
-                let before = range.from().is_some_and(|from| summary.until <= from);
-                if before || range.to() < summary.until {
-                    continue;
-                }
-                let served = self.spans.iter().rev().find(|span| {
-                    span.version == summary.version
-                        && span.since.at < summary.until
-                        && span.until.is_none_or(|until| summary.until <= until)
-                });
+                let served = self.spans.iter().rev().find(|span| span.has_served(summary, reported_at));
                 self.observations.take(served.map(|span| span.since.revision), summary);
             }
         }
@@ -384,6 +394,12 @@ impl<'a> ModelFold<'a> {
             Event::FilesFound(found) if found.version == *version => Some(found.digest),
             _ => None,
         });
+        let registrant = commit.events.iter().find_map(|event| match inner(event) {
+            Event::VersionRegistered(registered) if registered.version == *version => {
+                Some(actor(event, commit))
+            }
+            _ => None,
+        });
         let digest = registered.or(known.map(|known| known.digest));
         let bypassed = |wanted: &dyn Fn(&Event) -> bool| commit.events.iter().any(wanted);
         self.spans.push(Span {
@@ -399,18 +415,21 @@ impl<'a> ModelFold<'a> {
             rule: held(self.rules.now(), &self.registry.at(stamp.at), Stage::Production),
             approval_overridden: bypassed(&|event| matches!(event, Event::ApprovalOverridden { .. })),
             gates_overridden: bypassed(&|event| matches!(event, Event::GatesOverridden { .. })),
-            registrant: Some(known.map_or(&stamp.actor, |known| &known.registered.actor).clone()),
+            registrant: registrant.or(known.map(|known| &known.registered.actor)).cloned(),
             was_approved: self.approved.contains(version),
         });
     }
 
     fn take_closed(&mut self, name: Revision, cause: ClosedCause, stamp: &Stamp) {
+        let Some(request) = self.requests.get_mut(&name) else { return };
+        // Nothing is taken back, and nothing loses its meaning, whose time was over already.
+        let had_expired = request.expires_at.is_some_and(|expired_at| expired_at < stamp.at);
         let (outcome, kind) = match cause {
-            ClosedCause::Withdrawn => (RequestOutcome::Withdrawn, ExceptionKind::RequestWithdrawn),
+            _ if had_expired => (RequestOutcome::Expired, ExceptionKind::RequestExpired),
             ClosedCause::Expired => (RequestOutcome::Expired, ExceptionKind::RequestExpired),
+            ClosedCause::Withdrawn => (RequestOutcome::Withdrawn, ExceptionKind::RequestWithdrawn),
             _ => (RequestOutcome::Void, ExceptionKind::RequestVoid),
         };
-        let Some(request) = self.requests.get_mut(&name) else { return };
         request.outcome = outcome;
         request.ended_at = Some(stamp.at);
         let (about, stage) = (Some(request.version.clone()), Some(request.to));
@@ -510,7 +529,10 @@ impl<'a> ModelFold<'a> {
                 digest: span.digest.as_ref(),
                 since: &span.since,
                 cause: span.cause,
-                request: span.request.and_then(|request| self.requests.get(&request)),
+                request: match span.request {
+                    Some(name) => self.requests.get(&name).map_or(Asked::Unreadable(name), Asked::By),
+                    None => Asked::Nobody,
+                },
                 rule: span.rule.rule.as_ref().and_then(|rule| rule.approval.as_ref()),
                 approvals: &span.approvals,
                 registrant: span.registrant.as_ref(),
@@ -667,6 +689,14 @@ pub(crate) struct Finished {
     pub(crate) overview: Overview,
     pub(crate) population: [Population; 2],
     pub(crate) flaws: Vec<Flaw>,
+}
+
+/// Who did it: whoever made the commit, or who did it past the registry.
+fn actor<'a>(event: &'a Event, commit: &'a Commit) -> &'a Actor {
+    match event {
+        Event::Adopted(adopted) => adopted.by.as_ref().unwrap_or(&adopted.system),
+        _ => &commit.actor,
+    }
 }
 
 /// The event itself, or what others did.

@@ -37,7 +37,8 @@ impl Range {
         }
     }
 
-    /// All there is, up to and with this instant.
+    /// All there is, up to and with this instant. What a clock that runs ahead has dated later is behind its end: see
+    /// [`AuditReport::commits_after`](crate::AuditReport::commits_after).
     pub fn until(instant: Timestamp) -> Self {
         Range { from: None, to: instant.saturating_add(Duration::from_micros(1)) }
     }

@@ -12,7 +12,7 @@ use crate::rows::{
     Inventory, Overview, PolicyChanged, Population, Request, RolledBack, Stated, TrialRun,
 };
 
-/// The form of the report as JSON. It rises with every change of the schema.
+/// The form of the report as JSON. It rises with every change of a schema that was released.
 pub const AUDIT_REPORT_FORMAT: u64 = 1;
 
 /// What the record of a registry, or of one model, says about a stretch of time. See [`audit`](crate::audit()).
@@ -100,6 +100,11 @@ impl AuditReport {
             Table::of(&self.flaws),
             Table::of(&self.policy_changes),
         ]
+    }
+
+    /// How many commits lie behind the end of the range, in all logs together: see [`Population::commits_after`].
+    pub fn commits_after(&self) -> u64 {
+        self.population.iter().fold(0_u64, |sum, row| sum.saturating_add(row.commits_after))
     }
 
     /// The report for programs, as `docs/schemas/audit-report.schema.json` describes it. The same report gives the same

@@ -231,6 +231,10 @@ rows! {
         last_in_range: Option<Revision>,
         /// How many commits lie in the range.
         commits_in_range: u64,
+        /// How many commits lie behind the end of the range, and are in no other table. In a report up to now they were
+        /// made while it was, or under a clock that runs ahead of the one that the report is made by: the times of a log
+        /// never go back, so that after one such commit all later ones lie behind the end.
+        commits_after: u64,
         /// How many files were read and compared with their digests; 0 unless that was asked for.
         files: u64,
         /// Whether nothing is wrong with it.
@@ -521,9 +525,10 @@ rows! {
         replaced_at: Option<Timestamp>,
     }
 
-    /// What was observed while versions served, summed up for each deployment.
+    /// What was reported in the range of how versions served, summed up for each deployment.
     Health, "health", "Performance in production" {
-        /// The deployment; nothing for what was observed outside of production.
+        /// The deployment: the stretch in production of this version that overlaps the stretch that was observed, the
+        /// latest one if several do; it may have ended before the range. Nothing for what was observed outside of production.
         deployment: Option<Revision>,
         /// The version.
         version: Version,

@@ -4,8 +4,11 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::World;
 use insta::assert_snapshot;
+use registry_core::{By, ManualClock, RegistryExt as _};
 
 /// A version that was approved by the book after its author had tried, and one that was put in past everybody.
 fn lived() -> World {
@@ -99,6 +102,35 @@ fn reports_are_written_into_files_in_the_place_of_older_ones() {
     assert_eq!(deployments.lines().count(), 3);
     let left: Vec<_> = std::fs::read_dir(world.work().join("tables")).unwrap().collect();
     assert_eq!(left.len(), written.len(), "nothing is left behind");
+}
+
+#[test]
+fn commits_that_are_dated_ahead_are_warned_of() {
+    let world = lived();
+    assert_eq!(world.run(&["audit"]).stderr, "");
+    let clock = ManualClock::new("2100-01-01T00:00:00Z".parse().unwrap());
+    let registry = backend_local::open(world.registry()).unwrap().with_clock(Arc::new(clock));
+    let by = By::new("ada@example.com".parse().unwrap());
+    let model = "fraud".parse().unwrap();
+    let described = registry.describe(&by, &model, None, Some("Finds fraud.".parse().unwrap()));
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(described).unwrap();
+    // This machine's clock is right, and the commit is dated ahead all the same.
+    world.ok(&["promote", "fraud", "v1", "--to", "staging"]);
+    let ran = world.run(&["audit", "fraud", "--json"]);
+    assert_eq!(ran.code, 0, "nothing is wrong with the log");
+    assert!(ran.stderr.contains("warning: 2 commits dated after "), "{}", ran.stderr);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let behind: Vec<u64> = report["population"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["commits_after"].as_u64().unwrap())
+        .collect();
+    assert_eq!(behind, [0, 2]);
+    // Whoever names an end means it.
+    let ran = world.run(&["audit", "fraud", "--to", "2100-12-31", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains("Finds fraud."));
 }
 
 #[test]

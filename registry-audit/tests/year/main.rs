@@ -14,6 +14,7 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use registry_audit::{AuditOptions, AuditReport, Range, audit, policies};
@@ -78,20 +79,23 @@ fn check_numbers(year: &Year, asked: &Asked<'_>, rows: &[Value], expected: &[Val
             .iter()
             .filter(|other| other["deployment"] == row["deployment"] && other["version"] == row["version"])
             .collect();
-        let (from, until) = (row["from"].as_str().unwrap(), row["until"].as_str().unwrap());
+        // Reported a moment after its end.
+        let (from, until) = (row["from"].as_str().unwrap(), day(row["until"].as_str().unwrap()));
+        let last = until.saturating_add(Duration::from_secs(1)).to_string();
+        let covered = |at: &str| from < at && at <= last.as_str();
         let values: Vec<f64> = year
             .observed
             .iter()
-            .filter(|(version, metric, at, value)| {
-                let at = at.to_string();
-                row["version"] == version.as_str()
-                    && row["metric"] == metric.as_str()
-                    && from < at.as_str()
-                    && at.as_str() <= until
-                    && asked.from < at.as_str()
-                    && value.is_finite()
+            .filter(|seen| {
+                let at = seen.reported_at.to_string();
+                row["version"] == seen.version.as_str()
+                    && row["metric"] == seen.metric.as_str()
+                    && covered(&at)
+                    && asked.from <= at.as_str()
+                    && at.as_str() < asked.to
+                    && seen.value.is_finite()
             })
-            .map(|(.., value)| *value)
+            .map(|seen| seen.value)
             .collect();
         assert!(!spans.is_empty() && !values.is_empty(), "{row}");
         #[expect(clippy::cast_precision_loss, reason = "a handful of values")]
@@ -248,14 +252,51 @@ proptest! {
 /// When commits were made, in microseconds.
 fn times() -> Vec<i64> {
     let mut times: Vec<i64> = Vec::new();
-    for name in MODELS {
-        for record in records(lived(), &format!("model/{name}")) {
-            times.push(
-                record["commit"]["time"].as_str().unwrap().parse::<Timestamp>().unwrap().microseconds(),
-            );
+    let microseconds = |time: &Value| day(time.as_str().unwrap()).microseconds();
+    for stream in MODELS.iter().flat_map(|name| [format!("model/{name}"), format!("health/{name}")]) {
+        for record in records(lived(), &stream) {
+            times.push(microseconds(&record["commit"]["time"]));
+            let summaries =
+                list(&record["commit"]["events"]).iter().filter_map(|it| it["summaries"].as_array());
+            times.extend(summaries.flatten().map(|summary| microseconds(&summary["until"])));
         }
     }
     times
+}
+
+/// How many values were observed, by deployment, version and metric.
+fn observed(year: &Year, range: Range) -> BTreeMap<(Option<Revision>, String, String), u64> {
+    let report = report(year, &AuditOptions::new(day("12-31")).within(range));
+    let rows = report.models.iter().flat_map(|model| &model.health);
+    rows.map(|row| ((row.deployment, row.version.to_string(), row.metric.to_string()), row.count)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Cut into two wherever something happens, the year holds what it holds.
+    #[test]
+    fn what_was_observed_in_adjacent_ranges_adds_up(cut in prop::sample::select(times())) {
+        let (cut, end) = (Timestamp::from_microseconds(cut).unwrap(), day("2025-01-01T00:00:00Z"));
+        let mut both = observed(lived(), Range::new(None, cut).unwrap());
+        for (place, count) in observed(lived(), Range::new(Some(cut), end).unwrap()) {
+            *both.entry(place).or_default() += count;
+        }
+        prop_assert_eq!(both, observed(lived(), Range::new(None, end).unwrap()));
+    }
+}
+
+#[test]
+fn what_was_observed_around_the_end_of_a_deployment_belongs_to_it() {
+    let report = report(lived(), &AuditOptions::new(day("12-31")));
+    let fraud = &report.models[1];
+    let out = fraud.deployments.iter().find(|row| row.version.to_string() == "v1.2.0").unwrap();
+    let row = fraud.health.iter().find(|row| row.version == out.version).unwrap();
+    assert!(row.from < out.until.unwrap() && out.until.unwrap() < row.until, "it straddles the end");
+    assert_eq!(row.deployment, Some(out.revision));
+    let outside: Vec<_> = fraud.health.iter().filter(|row| row.deployment.is_none()).collect();
+    assert_eq!(outside.len(), 1, "in the trial");
+    assert_eq!(outside[0].version.to_string(), "v1.1.0");
 }
 
 #[test]
@@ -291,6 +332,43 @@ fn a_request_lapses_at_the_instant_that_the_report_is_made_for() {
 }
 
 #[test]
+fn a_request_that_had_expired_stays_so_whatever_closes_it_after() {
+    let within = |to: &str| report(lived(), &options(None, day(to))).models[1].clone();
+    let (before, after) = (within("2024-09-01T00:00:00Z"), within("12-31"));
+    let (asked, closed) = (before.requests.last().unwrap(), after.requests.last().unwrap());
+    assert_eq!((asked.by.as_str(), asked.outcome.as_str()), ("dave", "expired"));
+    assert_eq!(asked, closed, "the version moved after, and closed it as void");
+    let kinds = |report: &registry_audit::ModelReport| -> Vec<&str> {
+        let rows = report.exceptions.iter().filter(|row| row.revision == Some(asked.request));
+        rows.map(|row| row.kind.as_str()).collect()
+    };
+    assert_eq!((kinds(&before), kinds(&after)), (vec!["request_expired"], vec!["request_expired"]));
+    let voided = after.exceptions.iter().filter(|row| row.kind.as_str() == "request_void").count();
+    assert_eq!(voided, 1, "the one whose rule changed while it was open");
+}
+
+#[test]
+fn commits_of_a_clock_that_ran_ahead_are_counted_if_not_told() {
+    let year = block_on(year());
+    let audited = |year: &Year| report(year, &AuditOptions::new(day("12-31")));
+    let before = audited(&year);
+    assert_eq!(before.commits_after(), 0);
+    let chief = registry_core::By::new("chief".parse().unwrap());
+    // One commit a year ahead, and the next one, by the right clock, cannot be dated before it.
+    for (now, tag) in [("2025-12-31T00:00:00Z", "ahead"), ("12-31", "in time")] {
+        year.clock.set(day(now));
+        let tags = [(tag.parse().unwrap(), String::new())].into();
+        block_on(year.registry.change_tags(&chief, &model("churn"), None, tags, Vec::new())).unwrap();
+    }
+    let after = audited(&year);
+    assert!(after.is_sound, "nothing is wrong with the log");
+    assert_eq!(after.commits_after(), 2);
+    let row = after.population.iter().find(|row| row.stream.to_string() == "model/churn").unwrap();
+    assert_eq!((row.commits_after, row.commits), (2, row.commits_in_range + 2));
+    assert_eq!(after.models[0].tags, before.models[0].tags, "they are in no other table");
+}
+
+#[test]
 fn a_damaged_record_is_named_and_the_report_is_made_all_the_same() {
     let year = block_on(year());
     let stream: Stream = "model/fraud-detection".parse().unwrap();
@@ -309,6 +387,48 @@ fn a_damaged_record_is_named_and_the_report_is_made_all_the_same() {
     assert!(sound.into_iter().all(|row| row.result.as_str() == "failed"));
     assert!(report.models[0].checkpoints.iter().any(|row| row.result.as_str() == "passed"));
     assert!(report.to_markdown().contains("NOT SOUND: 1 flaw"));
+}
+
+/// What the checkpoints say of a deployment, in a year in which a commit of the model cannot be read.
+fn checked_without(revision: u64, deployment: u64) -> BTreeMap<&'static str, (&'static str, String)> {
+    let year = block_on(year());
+    let stream: Stream = "model/fraud-detection".parse().unwrap();
+    year.log.damage(&stream, Revision::new(revision).unwrap(), "{}".into());
+    let report = report(&year, &AuditOptions::new(day("12-31")));
+    let rows = report.models[1].checkpoints.iter().filter(|row| row.deployment.get() == deployment);
+    rows.map(|row| (row.checkpoint.as_str(), (row.result.as_str(), row.evidence.clone()))).collect()
+}
+
+#[test]
+fn nothing_passes_on_a_request_or_a_registrant_that_cannot_be_read() {
+    let all = report(lived(), &AuditOptions::new(day("12-31")));
+    let fraud = &all.models[1];
+    let first = &fraud.deployments[0];
+    let (asked, deployed) = (first.request.unwrap().get(), first.revision.get());
+    let without_request = checked_without(asked, deployed);
+    let unreadable = ("unknown", format!("request {asked} cannot be read"));
+    for checkpoint in ["request", "segregation_of_duties", "deployment_tied_to_digest"] {
+        assert_eq!(without_request[checkpoint], unreadable, "{checkpoint}");
+    }
+    let registered = fraud.versions.iter().find(|row| row.version == first.version).unwrap().revision.get();
+    let without_registrant = checked_without(registered, deployed);
+    let unregistered = ("unknown", "the commit that registered it cannot be read".to_owned());
+    for checkpoint in ["segregation_of_duties", "deployment_tied_to_digest"] {
+        assert_eq!(without_registrant[checkpoint], unregistered, "{checkpoint}");
+    }
+    assert_eq!(without_registrant["request"].0, "passed", "the request can be read");
+}
+
+#[test]
+fn what_nobody_asked_for_is_tied_to_nothing() {
+    let all = report(lived(), &AuditOptions::new(day("12-31")));
+    for model in &all.models {
+        let tied =
+            model.checkpoints.iter().filter(|row| row.checkpoint.as_str() == "deployment_tied_to_digest");
+        for (row, deployment) in tied.zip(&model.deployments) {
+            assert_eq!(row.result.as_str() == "passed", deployment.request.is_some(), "{row:?}");
+        }
+    }
 }
 
 #[test]

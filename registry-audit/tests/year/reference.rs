@@ -247,8 +247,11 @@ fn requests(all: &[Happened], asked: &Asked<'_>) -> BTreeMap<u64, Value> {
             let promoted =
                 later.what["event"] == "stage_changed" && later.what["cause"]["request"] == it.revision;
             let closed = later.what["event"] == "promotion_closed" && later.what["request"] == it.revision;
+            let over = expires_at.as_str().is_some_and(|expires| expires < later.at.as_str());
             if promoted {
                 outcome = ("promoted", later.at.clone().into());
+            } else if closed && over {
+                outcome = ("expired", expires_at.clone());
             } else if closed && later.what["cause"] == "withdrawn" {
                 outcome = ("withdrawn", later.at.clone().into());
             } else if closed && later.what["cause"] == "void" {
@@ -362,7 +365,7 @@ fn exceptions(all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
                 let kind = if own { "self_approval_attempt" } else { "approval_attempt" };
                 rows.push(about_request(kind, refusal(it)));
             }
-            "promotion_closed" if it.what["cause"] != "expired" => {
+            "promotion_closed" if asked_for("outcome") != "expired" => {
                 let kind = format!("request_{}", text(&it.what["cause"]));
                 let detail = format!("request {} of {}", it.what["request"], text(&asked_for("by")));
                 rows.push(about_request(&kind, detail));
@@ -520,7 +523,7 @@ fn checkpoints(raw: &Raw, all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
                         assert_eq!(it["digest"], digest.as_str());
                         ("passed", format!("approved and deployed as {digest}"))
                     }
-                    None => ("passed", format!("deployed as {digest}")),
+                    None => without.clone(),
                 },
             ),
             (
@@ -720,16 +723,13 @@ fn data_sources(all: &[Happened]) -> Vec<Value> {
 fn health(raw: &Raw, all: &[Happened], asked: &Asked<'_>) -> Vec<Value> {
     let mut rows: Vec<Value> = Vec::new();
     let stretches = stretches(all);
-    for it in happened(&raw.health, asked.to) {
+    for it in happened(&raw.health, asked.to).iter().filter(|it| it.at.as_str() >= asked.from) {
         for summary in list(&it.what["summaries"]) {
-            let until = summary["until"].as_str().unwrap();
-            if until <= asked.from || until > asked.to {
-                continue;
-            }
-            let served = stretches.iter().find(|stretch| {
+            let (from, until) = (summary["from"].as_str().unwrap(), summary["until"].as_str().unwrap());
+            let served = stretches.iter().rfind(|stretch| {
                 summary["version"] == stretch.version.as_str()
                     && stretch.entry.at.as_str() < until
-                    && stretch.until.as_ref().is_none_or(|end| until <= end.as_str())
+                    && stretch.until.as_ref().is_none_or(|end| from < end.as_str())
             });
             let place = json!([served.map(|it| it.entry.revision), summary["version"], summary["metric"]]);
             let known = rows
@@ -820,14 +820,15 @@ pub(crate) fn population(stream: &str, records: &[Value], asked: &Asked<'_>) -> 
     let time = |record: &Value| text(&record["commit"]["time"]);
     let inside: Vec<&Value> =
         records.iter().filter(|it| asked.from <= time(it).as_str() && time(it).as_str() < asked.to).collect();
+    let behind = records.iter().filter(|it| time(it).as_str() >= asked.to).count();
     let revision = |record: &Value| record["commit"]["revision"].clone();
     let files = if asked.with_bytes { files_read(records) } else { 0 };
     Some(json!({
         "stream": stream, "first_revision": revision(first), "first_at": time(first),
         "last_revision": revision(last), "last_at": time(last), "commits": records.len(), "gap_free": true,
         "head": last["digest"], "first_in_range": inside.first().map(|it| revision(it)),
-        "last_in_range": inside.last().map(|it| revision(it)), "commits_in_range": inside.len(), "files": files,
-        "is_sound": true,
+        "last_in_range": inside.last().map(|it| revision(it)), "commits_in_range": inside.len(),
+        "commits_after": behind, "files": files, "is_sound": true,
     }))
 }
 

@@ -17,8 +17,8 @@ use registry_core::trial::{Arms, Counts, Goal, Margin, Measure, MeasureKind, Pla
 use registry_core::{
     Actor, Amendment, ApprovalRule, By, Command, Content, Deployment, Engine, Error, Finite, GarbageOptions,
     Gate, IdSource, Invalid, Manifest, ManualClock, MemoryArtifacts, MemoryLog, Metadata, Metric, ModelName,
-    ModelState, Need, PolicyChange, PromoteOptions, Registration, Registry, RegistryExt as _, Scope, Stage,
-    StageRule, Tally, Timestamp, TrialPlan, Upload, Version, VersionChoice, VersionState,
+    ModelState, Need, Outcome, PolicyChange, PromoteOptions, Registration, Registry, RegistryExt as _, Scope,
+    Stage, StageRule, Tally, Timestamp, TrialPlan, Upload, Version, VersionChoice, VersionState,
 };
 
 /// Ids that are the same each time.
@@ -87,14 +87,22 @@ impl Mirror for Elsewhere {
     }
 }
 
+/// A value that was observed, and when it was put on record.
+pub(crate) struct Seen {
+    pub(crate) version: String,
+    pub(crate) metric: String,
+    pub(crate) reported_at: Timestamp,
+    pub(crate) value: f64,
+}
+
 /// The registry after the year.
 pub(crate) struct Year {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) artifacts: Arc<MemoryArtifacts>,
     pub(crate) clock: Arc<ManualClock>,
-    /// What was observed, as it was before it was summed up: version, metric, end of the stretch, value.
-    pub(crate) observed: Vec<(String, String, Timestamp, f64)>,
+    /// What was observed, as it was before it was summed up.
+    pub(crate) observed: Vec<Seen>,
 }
 
 pub(crate) const NARROW: &str = r#"{"inputs": {"amount": "double"}, "outputs": {"score": "double"}}"#;
@@ -198,7 +206,7 @@ impl Year {
         self.registry.set_stage_rule(by, scope, stage, rule).await.unwrap();
     }
 
-    /// Values of a metric, observed over the hour that ends now, and reported.
+    /// Values of a metric, observed over the hour that ends now, and reported a moment later.
     async fn observe(&mut self, model: &ModelName, version: &str, metric: &str, values: &[f64]) {
         let until = self.registry.clock().now();
         let from = Timestamp::from_microseconds(until.microseconds() - 3_600_000_000).unwrap();
@@ -210,9 +218,17 @@ impl Year {
             replica: None,
             observed: Observed::of(values.iter().copied()),
         };
-        self.registry.report_health(&by("server"), model, vec![summary]).await.unwrap();
-        let version = v(version).to_string();
-        self.observed.extend(values.iter().map(|value| (version.clone(), metric.to_owned(), until, *value)));
+        self.clock.set(until.saturating_add(Duration::from_millis(20)));
+        let receipt = self.registry.report_health(&by("server"), model, vec![summary]).await.unwrap();
+        self.clock.set(until);
+        let Outcome::Committed(recorded) = receipt.outcome else { panic!("it was reported before") };
+        let reported_at = recorded.commit.time;
+        self.observed.extend(values.iter().map(|value| Seen {
+            version: v(version).to_string(),
+            metric: metric.to_owned(),
+            reported_at,
+            value: *value,
+        }));
     }
 }
 
@@ -343,6 +359,9 @@ pub(crate) async fn year() -> Year {
         .rollback(&because("carol", "the attack is over"), &fraud, Some(&v("1.0.0")), false)
         .await
         .unwrap();
+    // A replica reports what it saw before and after.
+    year.at("2024-05-10T09:05:00Z");
+    year.observe(&fraud, "1.2.0", "latency", &[70.0, 75.0]).await;
 
     // The model gets rules of its own; a request becomes void by that, another is taken back.
     year.at("06-01");
@@ -410,12 +429,15 @@ pub(crate) async fn year() -> Year {
         .await
         .unwrap();
     year.registry.delete(&because("olga", "never used"), &fraud, &v("2.0.1")).await.unwrap();
+    // Asked for and forgotten; the time of the request is over long before the version moves.
+    assert!(!year.promote(&because("dave", "back again"), &fraud, "1.1.0", Stage::Production).await);
     year.at("08-20");
     let removed = year.registry.collect_garbage(GarbageOptions::default()).await.unwrap();
     assert_eq!(removed.removed.len(), 1);
 
     // A model that needs no approval, and one that others write to.
     year.at("09-01");
+    year.registry.archive(&because("olga", "nobody wants it"), &fraud, &v("1.1.0")).await.unwrap();
     year.register(&by("zoe"), &churn, v("0.1.0"), Content::default(), &["model.bin"]).await;
     year.stage_rule(
         &by("chief"),

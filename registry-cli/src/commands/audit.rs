@@ -10,7 +10,7 @@ use registry_audit::{AuditOptions, AuditReport, Range, audit};
 use registry_core::{Invalid, ModelName, Registry as _, Timestamp};
 use serde::Serialize;
 
-use crate::commands::Session;
+use crate::commands::{Session, warn};
 use crate::failure::{Failure, Kind};
 use crate::place::Purpose;
 use crate::words;
@@ -79,6 +79,14 @@ impl Audit {
         let range = Range::new(self.from, self.to.unwrap_or_else(|| Range::until(as_of).to()))?;
         let options = AuditOptions { model: self.model.clone(), range, as_of, bytes: self.bytes };
         let report = audit(registry.as_ref(), &options).await?;
+        let behind = report.commits_after();
+        if self.to.is_none() && behind != 0 {
+            let commits = words::count(behind, "commit", "commits");
+            warn(&format!(
+                "{commits} dated after {as_of} left out: made since this report was begun, or under a clock that runs \
+                 ahead; `population` says in which logs; to have them in the report, name a later end with --to"
+            ));
+        }
         match &self.output {
             None => session.out.bytes(text(&report, format).as_bytes())?,
             Some(output) => tell(session, &report, &write(&report, format, output)?)?,
