@@ -15,7 +15,7 @@ use crate::range::AuditOptions;
 use crate::report::{AUDIT_REPORT_FORMAT, AuditReport};
 use crate::rulebook::RuleBook;
 
-/// How many names or commits are read at once.
+/// How many commits are read at once.
 const PAGE: usize = 256;
 
 /// What the record says: see [`AuditReport`]. Nothing is written.
@@ -59,7 +59,8 @@ pub async fn audit<R: Registry + ?Sized>(registry: &R, options: &AuditOptions) -
         models.push(finished.report);
     }
     if options.model.is_none() {
-        for log in experiments(registry).await? {
+        // What they say of a version is in its record too; here they are counted and checked.
+        for log in registry.streams_of(StreamKind::Experiment).await? {
             let mut count = Count::new(log.clone());
             let verify = VerifyOptions { bytes: options.bytes, against: None };
             let found =
@@ -107,12 +108,6 @@ fn is_empty(found: &Verification) -> bool {
     found.commits == 0 && found.problems.is_empty()
 }
 
-/// The logs of training runs. What they say of a version is in its record too; here they are counted and checked.
-async fn experiments<R: Registry + ?Sized>(registry: &R) -> Result<Vec<Stream>, Error> {
-    let all = registry.all_streams().await?;
-    Ok(all.into_iter().filter(|log| log.kind() == StreamKind::Experiment).collect())
-}
-
 /// The model that is asked for, which must be there; or all, in the order of their names.
 async fn names<R: Registry + ?Sized>(
     registry: &R,
@@ -131,15 +126,7 @@ async fn names<R: Registry + ?Sized>(
             false => Err(Rejection::ModelNotFound { model: model.clone() }.into()),
         };
     }
-    let mut names: Vec<ModelName> = Vec::new();
-    loop {
-        let page = registry.models(names.last(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        names.extend(page);
-        if is_last {
-            break;
-        }
-    }
+    let mut names = registry.all_models().await?;
     names.sort();
     Ok(names)
 }

@@ -920,22 +920,36 @@ pub trait RegistryExt: Registry {
         }
     }
 
+    /// The names of all models, as [`models`](RegistryExt::models) gives them page by page.
+    fn all_models(&self) -> impl Future<Output = Result<Vec<ModelName>, Error>> + Send {
+        async move {
+            let streams = self.streams_of(StreamKind::Model).await?;
+            Ok(streams.iter().filter_map(|stream| stream.model().cloned()).collect())
+        }
+    }
+
+    /// All logs of a kind, in the order of their names, as [`all_streams`](RegistryExt::all_streams) has them.
+    fn streams_of(&self, kind: StreamKind) -> impl Future<Output = Result<Vec<Stream>, Error>> + Send {
+        async move {
+            let mut streams: Vec<Stream> = Vec::new();
+            loop {
+                let page = self.streams(kind, None, streams.last(), HISTORY_PAGE).await?;
+                let is_last = page.len() < HISTORY_PAGE;
+                streams.extend(page);
+                if is_last {
+                    return Ok(streams);
+                }
+            }
+        }
+    }
+
     /// All logs there are, of every kind, in the order of their names. One whose first commit is on its way, or never
     /// came, may be among them.
     fn all_streams(&self) -> impl Future<Output = Result<Vec<Stream>, Error>> + Send {
         async move {
             let mut streams: Vec<Stream> = Vec::new();
             for kind in StreamKind::ALL {
-                let mut after: Option<Stream> = None;
-                loop {
-                    let page = self.streams(kind, None, after.as_ref(), HISTORY_PAGE).await?;
-                    after = page.last().cloned();
-                    let is_last = page.len() < HISTORY_PAGE;
-                    streams.extend(page);
-                    if is_last {
-                        break;
-                    }
-                }
+                streams.extend(self.streams_of(kind).await?);
             }
             streams.sort_by_cached_key(Stream::to_string);
             Ok(streams)

@@ -14,7 +14,7 @@
 //!
 //! Nothing is said of a log that was not gone through: a head that is signed is one whose chain was sound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -344,8 +344,9 @@ pub async fn verify_against<R: Registry + ?Sized>(
     }
     let mut others = Vec::new();
     if heads.covers == Covers::All {
+        let noted: BTreeSet<&Stream> = heads.logs.iter().map(|noted| &noted.log).collect();
         for log in registry.all_streams().await? {
-            if heads.logs.iter().any(|noted| noted.log == log) {
+            if noted.contains(&log) {
                 continue;
             }
             let verification = registry.verify(&log, VerifyOptions { bytes, against: None }).await?;

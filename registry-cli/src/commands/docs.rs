@@ -17,9 +17,6 @@ use crate::failure::{Failure, Kind};
 use crate::place::Purpose;
 use crate::words;
 
-/// How many names are read at once.
-const PAGE: usize = 512;
-
 /// `registry docs --output docs/models --cards --check`
 #[derive(Debug, Args)]
 pub(crate) struct Docs {
@@ -174,7 +171,7 @@ impl Docs {
     ) -> Result<BTreeMap<ModelName, Option<Revision>>, Failure> {
         let names = match &self.model {
             Some(model) => vec![model.clone()],
-            None => all_models(registry).await?,
+            None => registry.all_models().await?,
         };
         let mut revisions = BTreeMap::new();
         for name in names {
@@ -198,7 +195,8 @@ impl Docs {
                     return Ok(());
                 }
             }
-            if self.model.is_none() && all_models(registry).await?.iter().any(|name| !seen.contains_key(name))
+            if self.model.is_none()
+                && registry.all_models().await?.iter().any(|name| !seen.contains_key(name))
             {
                 return Ok(());
             }
@@ -209,16 +207,4 @@ impl Docs {
 
 fn shown(folder: &Path, path: &ArtifactPath) -> String {
     folder.join(path.as_str()).display().to_string()
-}
-
-async fn all_models(registry: &dyn Registry) -> Result<Vec<ModelName>, Failure> {
-    let mut names: Vec<ModelName> = Vec::new();
-    loop {
-        let page = registry.models(names.last(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        names.extend(page);
-        if is_last {
-            return Ok(names);
-        }
-    }
 }

@@ -13,9 +13,6 @@ use crate::output::one_line;
 use crate::place::Purpose;
 use crate::words;
 
-/// How many names are read at once.
-const PAGE: usize = 256;
-
 /// `registry drift fraud-detection`
 #[derive(Debug, Args)]
 pub(crate) struct Drift {
@@ -45,14 +42,7 @@ impl Drift {
         let registry = session.open(Purpose::Read).await?;
         let mut names = self.models;
         if names.is_empty() {
-            loop {
-                let page = registry.models(names.last(), PAGE).await?;
-                let is_last = page.len() < PAGE;
-                names.extend(page);
-                if is_last {
-                    break;
-                }
-            }
+            names = registry.all_models().await?;
         } else {
             for name in &names {
                 registry.model(name).await?;

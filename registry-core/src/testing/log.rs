@@ -233,7 +233,7 @@ pub async fn kinds_of_streams_do_not_mix(candidate: &dyn Candidate) {
         assert_eq!(read[0].body, Bytes::from(format!("{{\"of\":\"{stream}\"}}")));
     }
     for term in [None, Some(&term)] {
-        for kind in [StreamKind::Model, StreamKind::Health, StreamKind::Experiment, StreamKind::Registry] {
+        for kind in StreamKind::ALL {
             let expected: BTreeSet<&Stream> = streams.iter().filter(|stream| stream.kind() == kind).collect();
             let found = log.streams(kind, term, None, 10).await.unwrap();
             assert_eq!(found.iter().collect::<BTreeSet<_>>(), expected, "{kind:?} {term:?}");
