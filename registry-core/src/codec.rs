@@ -80,11 +80,24 @@ pub fn encode(commit: &Commit) -> Encoded {
     // Commits hold text keys and finite numbers only, which JSON can always write.
     let inner = serde_json::to_string(commit).unwrap_or_default();
     let digest = Digest::of(inner.as_bytes());
-    Encoded { bytes: format!("{{\"commit\":{inner},\"digest\":\"{digest}\"}}").into_bytes(), digest }
+    Encoded { bytes: format!("{BEFORE}{inner}{BETWEEN}{digest}{AFTER}").into_bytes(), digest }
 }
 
-/// Reads a commit and checks that it is whole and stands where it belongs.
-pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Commit, Digest), DecodeError> {
+const BEFORE: &str = "{\"commit\":";
+const BETWEEN: &str = ",\"digest\":\"";
+const AFTER: &str = "\"}";
+
+/// The commit and its digest in an envelope that is written just as this library writes it and is whole. Then nobody need
+/// go through the commit to find its end.
+fn unwrap_own(bytes: &[u8]) -> Option<(&str, Digest)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (commit, digest) = text.strip_prefix(BEFORE)?.strip_suffix(AFTER)?.rsplit_once(BETWEEN)?;
+    let digest: Digest = digest.parse().ok()?;
+    (Digest::of(commit.as_bytes()) == digest).then_some((commit, digest))
+}
+
+/// The same for any envelope, with the digest that is stored in it and may be wrong.
+fn unwrap_any(bytes: &[u8]) -> Result<(&str, Digest), serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Envelope<'a> {
@@ -92,21 +105,30 @@ pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Comm
         commit: &'a RawValue,
         digest: Digest,
     }
+    let envelope: Envelope<'_> = serde_json::from_slice(bytes)?;
+    Ok((envelope.commit.get(), envelope.digest))
+}
+
+/// Reads a commit and checks that it is whole and stands where it belongs.
+pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Commit, Digest), DecodeError> {
     #[derive(Deserialize)]
     struct FormatOnly {
         format: u32,
     }
     let corrupt = |problem: String| DecodeError::Corrupt { stream: stream.clone(), revision, problem };
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(bytes).map_err(|error| corrupt(format!("not a record: {error}")))?;
-    let inner = envelope.commit.get();
-    let actual = Digest::of(inner.as_bytes());
-    if actual != envelope.digest {
-        return Err(corrupt(format!(
-            "its bytes have digest {actual}, but it was stored as {}",
-            envelope.digest
-        )));
-    }
+    let (inner, actual) = match unwrap_own(bytes) {
+        Some(whole) => whole,
+        None => {
+            let unwrapped = unwrap_any(bytes);
+            let (inner, stored) = unwrapped.map_err(|error| corrupt(format!("not a record: {error}")))?;
+            let actual = Digest::of(inner.as_bytes());
+            if actual != stored {
+                let problem = format!("its bytes have digest {actual}, but it was stored as {stored}");
+                return Err(corrupt(problem));
+            }
+            (inner, actual)
+        }
+    };
     let commit: Commit = match serde_json::from_str(inner) {
         Ok(commit) => commit,
         // The bytes are those that were written, so it is not damage that makes them unreadable.

@@ -9,6 +9,8 @@ use sha2::Digest as _;
 
 use crate::invalid::Invalid;
 
+const PREFIX: &str = "sha256:";
+
 /// The SHA-256 of some bytes, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -21,11 +23,17 @@ impl Digest {
 
     /// The 64 hexadecimal digits without the prefix.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(64);
+        self.after("")
+    }
+
+    /// The digits after a prefix. Digit by digit: formatting each byte took a sixth of a whole registration.
+    fn after(&self, prefix: &str) -> String {
+        let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + (value - 10) });
+        let mut text = String::with_capacity(prefix.len() + 64);
+        text.push_str(prefix);
         for byte in self.0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 0xf));
         }
         text
     }
@@ -38,7 +46,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str(&self.after(PREFIX))
     }
 }
 
@@ -59,7 +67,7 @@ impl FromStr for Digest {
 }
 
 fn parse(text: &str) -> Option<Digest> {
-    let hex = text.strip_prefix("sha256:")?.as_bytes();
+    let hex = text.strip_prefix(PREFIX)?.as_bytes();
     if hex.len() != 64 {
         return None;
     }
@@ -78,7 +86,7 @@ fn parse(text: &str) -> Option<Digest> {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.after(PREFIX))
     }
 }
 
