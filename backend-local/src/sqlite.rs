@@ -2,19 +2,25 @@
 //! primary key makes a slot fill once, and triggers refuse to change or remove what is there.
 //!
 //! ```text
-//! commits      (stream, revision) -> request_id, time, body      append-only
-//! streams      (kind, name)                                      for listing
-//! terms        (term, stream)                                    for finding
-//! checkpoints  (stream, kind) -> body                            caches
+//! streams      number -> name                        for listing
+//! commits      slot -> body                          append-only
+//! terms        (term, stream)                        for finding
+//! checkpoints  (stream, kind) -> body                caches
 //! ```
+//!
+//! A slot is one number: that of the stream, and behind it the revision. So the commits of a stream lie side by side in
+//! the table itself, where a reader finds them with a few pages and a writer changes one: with the stream's name and the
+//! revision for a key, SQLite keeps a second tree beside the table, and every commit writes to both
+//! (`docs/decisions/0014-where-the-time-goes.md`).
 //!
 //! All appends of a process go through one thread that commits whatever is waiting as one
 //! transaction. Why not a connection for each caller? SQLite hands its write lock out unfairly: with
 //! eight threads, some wait for seconds while others commit thousands of times; one queue is fair and,
 //! since a group shares one fsync, faster.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,25 +45,22 @@ const GROUP_MAX: usize = 256;
 const QUEUE: usize = 1_024;
 /// How many idle connections are kept for reading.
 const READERS_KEPT: usize = 16;
+/// How many numbers of streams are kept.
+const NUMBERS_KEPT: usize = 16 * 1024;
 
 const SCHEMA: &str = "
+CREATE TABLE streams (
+    number INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE
+) STRICT;
 CREATE TABLE commits (
-    stream     TEXT    NOT NULL,
-    revision   INTEGER NOT NULL CHECK (revision >= 1),
-    request_id TEXT    NOT NULL,
-    time_us    INTEGER NOT NULL,
-    body       BLOB    NOT NULL,
-    PRIMARY KEY (stream, revision)
+    slot INTEGER PRIMARY KEY, -- the stream's number * 4294967296 + the revision
+    body BLOB    NOT NULL
 ) STRICT;
 CREATE TRIGGER commits_are_never_changed BEFORE UPDATE ON commits
 BEGIN SELECT RAISE(ABORT, 'commits are never changed'); END;
 CREATE TRIGGER commits_are_never_removed BEFORE DELETE ON commits
 BEGIN SELECT RAISE(ABORT, 'commits are never removed'); END;
-CREATE TABLE streams (
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    PRIMARY KEY (kind, name)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE terms (
     term   TEXT NOT NULL,
     stream TEXT NOT NULL,
@@ -70,6 +73,41 @@ CREATE TABLE checkpoints (
     PRIMARY KEY (stream, kind)
 ) STRICT;
 ";
+
+/// The slots of one stream: they begin with its number, and end with the revision.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    number: i64,
+}
+
+impl Slots {
+    /// How many slots a stream has; as many bits of a slot are the revision.
+    const EACH: i64 = 1 << 32;
+
+    /// The slot of a revision; none if the stream has no such slot.
+    fn slot(self, revision: Revision) -> Option<i64> {
+        let revision = i64::try_from(revision.get()).ok().filter(|revision| *revision < Self::EACH)?;
+        self.number.checked_mul(Self::EACH)?.checked_add(revision)
+    }
+
+    fn last(self) -> i64 {
+        self.number.saturating_mul(Self::EACH).saturating_add(Self::EACH - 1)
+    }
+
+    fn revision(slot: i64) -> Result<Revision, StorageError> {
+        let number = u64::try_from(slot.rem_euclid(Self::EACH)).unwrap_or(0);
+        Revision::new(number)
+            .map_err(|error| StorageError::with_source(StorageErrorKind::Corrupt, "reading a commit", error))
+    }
+}
+
+/// The number of a stream, if it has one.
+fn number_of(connection: &Connection, stream: &Stream) -> rusqlite::Result<Option<Slots>> {
+    connection
+        .prepare_cached("SELECT number FROM streams WHERE name = ?1")?
+        .query_row([stream.to_string()], |row| Ok(Slots { number: row.get(0)? }))
+        .optional()
+}
 
 /// How durable an acknowledged commit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -89,6 +127,8 @@ pub struct SqliteLog {
     busy_timeout: Duration,
     /// Before `writer`, so that the writer's connection is closed last and tidies up the WAL.
     readers: Mutex<Vec<Connection>>,
+    /// Of streams that were read; they never change. Bounded, since others may be asked for forever.
+    numbers: RwLock<HashMap<Stream, Slots>>,
     writer: Option<Writer>,
 }
 
@@ -149,6 +189,7 @@ impl SqliteLog {
                 flags,
                 busy_timeout: options.busy_timeout,
                 readers: Mutex::new(vec![reader]),
+                numbers: RwLock::default(),
                 writer: None,
             });
         }
@@ -157,6 +198,7 @@ impl SqliteLog {
             flags,
             busy_timeout: options.busy_timeout,
             readers: Mutex::new(vec![opened?]),
+            numbers: RwLock::default(),
             writer,
         })
     }
@@ -174,6 +216,22 @@ impl SqliteLog {
             readers.push(connection);
         }
         result
+    }
+
+    /// The number of a stream, if it has one. It is asked for outside of any transaction, so what is kept is committed.
+    fn slots(&self, connection: &Connection, stream: &Stream) -> rusqlite::Result<Option<Slots>> {
+        if let Some(known) = self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(stream) {
+            return Ok(Some(*known));
+        }
+        let found = number_of(connection, stream)?;
+        if let Some(found) = found {
+            let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
+            if NUMBERS_KEPT <= numbers.len() {
+                numbers.clear();
+            }
+            numbers.insert(stream.clone(), found);
+        }
+        Ok(found)
     }
 
     async fn submit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StorageError> {
@@ -260,16 +318,17 @@ fn open_writable(path: &Path, options: &Options) -> Result<Connection, StorageEr
 
 /// The layout of the database; none if it is empty. Refuses a database of another program.
 fn layout(connection: &Connection) -> Result<Option<i32>, StorageError> {
-    let read = || -> rusqlite::Result<(i32, i32, i64)> {
+    let read = || -> rusqlite::Result<(i32, i32)> {
         Ok((
             connection.pragma_query_value(None, "application_id", |row| row.get(0))?,
             connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-            connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?,
         ))
     };
+    let is_empty =
+        || connection.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get::<_, bool>(0));
     match read().map_err(|error| failed("opening", error))? {
-        (APPLICATION_ID, layout, _) => Ok(Some(layout)),
-        (0, 0, 0) => Ok(None),
+        (APPLICATION_ID, layout) => Ok(Some(layout)),
+        (0, 0) if is_empty().map_err(|error| failed("opening", error))? => Ok(None),
         _ => {
             let message = "`registry.db` is a database of another program, not of a model registry";
             Err(StorageError::new(StorageErrorKind::Corrupt, message))
@@ -393,26 +452,22 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
         }
     };
     let stream = record.stream.to_string();
-    let revision = i64::try_from(record.revision.get()).unwrap_or(i64::MAX);
+    // Asked for anew each time: one that this transaction gives may be taken back with it.
+    let slots = match number_of(connection, &record.stream)? {
+        Some(slots) => slots,
+        None => {
+            connection.prepare_cached("INSERT INTO streams (name) VALUES (?1)")?.execute([&stream])?;
+            Slots { number: connection.last_insert_rowid() }
+        }
+    };
+    let Some(slot) = slots.slot(record.revision) else {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(0, Slots::EACH));
+    };
     let inserted = connection
-        .prepare_cached(
-            "INSERT INTO commits (stream, revision, request_id, time_us, body) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            stream,
-            revision,
-            record.request_id.as_str(),
-            record.time.microseconds(),
-            &record.body[..]
-        ])?;
+        .prepare_cached("INSERT INTO commits (slot, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![slot, &record.body[..]])?;
     if inserted == 0 {
         return Ok(Append::SlotTaken);
-    }
-    if record.revision == Revision::FIRST {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO streams (kind, name) VALUES (?1, ?2)")?
-            .execute(params![record.stream.kind().as_str(), stream])?;
     }
     let mut insert =
         connection.prepare_cached("INSERT OR IGNORE INTO terms (term, stream) VALUES (?1, ?2)")?;
@@ -458,24 +513,20 @@ impl CommitLog for SqliteLog {
         limit: usize,
     ) -> Result<Vec<StoredRecord>, StorageError> {
         let rows = self.query(|connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT revision, body FROM commits WHERE stream = ?1 AND ?2 <= revision ORDER BY revision LIMIT ?3",
-            )?;
-            let from = i64::try_from(from.get()).unwrap_or(i64::MAX);
+            let Some(slots) = self.slots(connection, stream)? else { return Ok(Vec::new()) };
+            let Some(from) = slots.slot(from) else { return Ok(Vec::new()) };
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = select.query_map(params![stream.to_string(), from, limit], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            connection
+                .prepare_cached(
+                    "SELECT slot, body FROM commits WHERE ?1 <= slot AND slot <= ?2 ORDER BY slot LIMIT ?3",
+                )?
+                .query_map(params![from, slots.last(), limit], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         rows.into_iter()
-            .map(|(revision, body)| {
-                let number = u64::try_from(revision).unwrap_or(0);
-                let revision = Revision::new(number).map_err(|error| {
-                    StorageError::with_source(StorageErrorKind::Corrupt, "reading a commit", error)
-                })?;
-                Ok(StoredRecord { revision, body: body.into() })
-            })
+            .map(|(slot, body)| Ok(StoredRecord { revision: Slots::revision(slot)?, body: body.into() }))
             .collect()
     }
 
@@ -488,29 +539,28 @@ impl CommitLog for SqliteLog {
     ) -> Result<Vec<Stream>, StorageError> {
         let after = after.map(Stream::to_string).unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Streams of a kind lie side by side: their names begin with it.
+        let (first, end) = match kind {
+            StreamKind::Registry => ("registry".to_owned(), "registry0".to_owned()),
+            other => (format!("{}/", other.as_str()), format!("{}0", other.as_str())),
+        };
         let names = self.query(|connection| {
             let name = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
             match term {
                 None => connection
                     .prepare_cached(
-                        "SELECT name FROM streams WHERE kind = ?1 AND ?2 < name ORDER BY name LIMIT ?3",
+                        "SELECT name FROM streams WHERE ?1 < name AND ?2 <= name AND name < ?3 \
+                         ORDER BY name LIMIT ?4",
                     )?
-                    .query_map(params![kind.as_str(), after, limit], name)?
+                    .query_map(params![after, first, end, limit], name)?
                     .collect::<rusqlite::Result<Vec<_>>>(),
-                Some(term) => {
-                    // Streams of a kind lie side by side: their names begin with it.
-                    let (first, last) = match kind {
-                        StreamKind::Registry => ("registry".to_owned(), "registry0".to_owned()),
-                        other => (format!("{}/", other.as_str()), format!("{}0", other.as_str())),
-                    };
-                    connection
-                        .prepare_cached(
-                            "SELECT stream FROM terms WHERE term = ?1 AND ?2 < stream AND ?3 <= stream \
-                             AND stream < ?4 ORDER BY stream LIMIT ?5",
-                        )?
-                        .query_map(params![term.as_str(), after, first, last, limit], name)?
-                        .collect()
-                }
+                Some(term) => connection
+                    .prepare_cached(
+                        "SELECT stream FROM terms WHERE term = ?1 AND ?2 < stream AND ?3 <= stream \
+                         AND stream < ?4 ORDER BY stream LIMIT ?5",
+                    )?
+                    .query_map(params![term.as_str(), after, first, end, limit], name)?
+                    .collect(),
             }
         })?;
         names
@@ -548,5 +598,10 @@ impl CommitLog for SqliteLog {
                 .optional()
         })
         .map(|body| body.map(Bytes::from))
+    }
+
+    /// Decoding a commit is most of what a cold look costs, and keeping a small checkpoint costs a writer little.
+    fn brief_every(&self) -> u64 {
+        8
     }
 }

@@ -38,7 +38,7 @@ impl Candidate for Local {
         database.execute_batch("DROP TRIGGER commits_are_never_changed").unwrap();
         let slot = (stream.to_string(), i64::try_from(revision.get()).unwrap());
         let mut body: Vec<u8> = database
-            .query_row("SELECT body FROM commits WHERE stream = ?1 AND revision = ?2", slot.clone(), |row| {
+            .query_row("SELECT body FROM commits WHERE slot = (SELECT number FROM streams WHERE name = ?1) << 32 | ?2", slot.clone(), |row| {
                 row.get(0)
             })
             .unwrap();
@@ -46,7 +46,7 @@ impl Candidate for Local {
         body[middle] ^= 1;
         let changed = database
             .execute(
-                "UPDATE commits SET body = ?3 WHERE stream = ?1 AND revision = ?2",
+                "UPDATE commits SET body = ?3 WHERE slot = (SELECT number FROM streams WHERE name = ?1) << 32 | ?2",
                 (slot.0, slot.1, body),
             )
             .unwrap();

@@ -155,25 +155,26 @@ fn world_text(world: &World, name: &str) -> String {
 /// The records of the log, taken out past everything that would refuse it.
 fn taken_out(world: &World) -> Vec<Vec<u8>> {
     let database = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
-    let select = "SELECT body FROM commits WHERE stream = 'model/fraud' ORDER BY revision";
+    let of_fraud = "slot >> 32 = (SELECT number FROM streams WHERE name = 'model/fraud')";
+    let select = format!("SELECT body FROM commits WHERE {of_fraud} ORDER BY slot");
     let bodies: Vec<Vec<u8>> = {
-        let mut rows = database.prepare(select).unwrap();
+        let mut rows = database.prepare(&select).unwrap();
         let bodies = rows.query_map([], |row| row.get(0)).unwrap();
         bodies.map(Result::unwrap).collect()
     };
     database
-        .execute_batch(
+        .execute_batch(&format!(
             "DROP TRIGGER commits_are_never_changed; DROP TRIGGER commits_are_never_removed;
-             DELETE FROM checkpoints; DELETE FROM commits WHERE stream = 'model/fraud'",
-        )
+             DELETE FROM checkpoints; DELETE FROM commits WHERE {of_fraud}"
+        ))
         .unwrap();
     bodies
 }
 
 fn put_back(world: &World, bodies: &[Vec<u8>]) {
     let database = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
-    let insert = "INSERT INTO commits (stream, revision, request_id, time_us, body)
-                  VALUES ('model/fraud', ?1, 'request-' || ?1, ?1, ?2)";
+    let insert = "INSERT INTO commits (slot, body)
+                  SELECT number << 32 | ?1, ?2 FROM streams WHERE name = 'model/fraud'";
     for (revision, body) in (1_i64..).zip(bodies) {
         database.execute(insert, rusqlite::params![revision, body]).unwrap();
     }

@@ -125,11 +125,9 @@ fn a_database_of_another_program_is_refused_and_left_alone() {
 async fn the_database_itself_refuses_to_change_or_remove_commits() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path()).await;
-    for statement in [
-        "UPDATE commits SET body = x'00'",
-        "DELETE FROM commits",
-        "UPDATE commits SET revision = revision + 1",
-    ] {
+    for statement in
+        ["UPDATE commits SET body = x'00'", "DELETE FROM commits", "UPDATE commits SET slot = slot + 1"]
+    {
         let refused = database(folder.path()).execute(statement, []).unwrap_err();
         assert!(refused.to_string().contains("commits are never"), "{statement}: {refused}");
     }

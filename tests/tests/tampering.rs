@@ -38,6 +38,9 @@ enum Storage {
     Objects,
 }
 
+/// Which rows of `commits` are those of the model.
+const OF_FRAUD: &str = "slot >> 32 = (SELECT number FROM streams WHERE name = 'model/fraud')";
+
 const BOTH: [Storage; 2] = [Storage::Sqlite, Storage::Objects];
 
 impl Storage {
@@ -53,9 +56,10 @@ impl Storage {
         match self {
             Storage::Sqlite => {
                 let database = rusqlite::Connection::open(place.join("registry.db")).unwrap();
-                let mut select =
-                    database.prepare("SELECT body FROM commits WHERE stream = ?1 ORDER BY revision").unwrap();
-                let rows = select.query_map([stream().to_string()], |row| row.get(0)).unwrap();
+                let mut select = database
+                    .prepare(&format!("SELECT body FROM commits WHERE {OF_FRAUD} ORDER BY slot"))
+                    .unwrap();
+                let rows = select.query_map([], |row| row.get(0)).unwrap();
                 rows.map(Result::unwrap).collect()
             }
             Storage::Objects => {
@@ -76,23 +80,16 @@ impl Storage {
             Storage::Sqlite => {
                 let database = rusqlite::Connection::open(place.join("registry.db")).unwrap();
                 database
-                    .execute_batch(
+                    .execute_batch(&format!(
                         "DROP TRIGGER IF EXISTS commits_are_never_changed; DROP TRIGGER IF EXISTS commits_are_never_removed;
-                         DELETE FROM checkpoints; DELETE FROM commits WHERE stream = 'model/fraud'",
-                    )
+                         DELETE FROM checkpoints; DELETE FROM commits WHERE {OF_FRAUD}"
+                    ))
                     .unwrap();
                 for (index, body) in records.iter().enumerate() {
-                    let insert = "INSERT INTO commits (stream, revision, request_id, time_us, body)
-                                  VALUES (?1, ?2, ?3, ?4, ?5)";
-                    let place = index as i64 + 1;
-                    let row = rusqlite::params![
-                        stream().to_string(),
-                        place,
-                        format!("request-{place}"),
-                        place,
-                        body
-                    ];
-                    database.execute(insert, row).unwrap();
+                    let insert = "INSERT INTO commits (slot, body)
+                                  SELECT number << 32 | ?2, ?3 FROM streams WHERE name = ?1";
+                    let row = rusqlite::params![stream().to_string(), index as i64 + 1, body];
+                    assert_eq!(database.execute(insert, row).unwrap(), 1);
                 }
             }
             Storage::Objects => {

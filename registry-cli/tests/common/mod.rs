@@ -166,7 +166,8 @@ impl World {
     pub(crate) fn damage_commit(&self, stream: &str, revision: i64) {
         let connection = rusqlite::Connection::open(self.registry().join("registry.db")).unwrap();
         let place = rusqlite::params![stream, revision];
-        let select = "SELECT body FROM commits WHERE stream = ?1 AND revision = ?2";
+        let select =
+            "SELECT body FROM commits WHERE slot = (SELECT number FROM streams WHERE name = ?1) << 32 | ?2";
         let mut body: Vec<u8> = connection.query_row(select, place, |row| row.get(0)).unwrap();
         let middle = body.len() / 2;
         body[middle] ^= 1;
@@ -176,7 +177,7 @@ impl World {
             })
             .unwrap();
         connection.execute_batch("DROP TRIGGER commits_are_never_changed; DELETE FROM checkpoints").unwrap();
-        let update = "UPDATE commits SET body = ?3 WHERE stream = ?1 AND revision = ?2";
+        let update = "UPDATE commits SET body = ?3 WHERE slot = (SELECT number FROM streams WHERE name = ?1) << 32 | ?2";
         connection.execute(update, rusqlite::params![stream, revision, body]).unwrap();
         connection.execute_batch(&trigger).unwrap();
     }
