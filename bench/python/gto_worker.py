@@ -28,7 +28,7 @@ class Gto:
         self.last[model] = 0
 
     def _register(self, model):
-        number = self.last[model] + 1
+        number = self.last.get(model, 0) + 1
         # An artifact may have one version a commit, so each needs a commit of its own.
         self._git("commit", "--quiet", "--allow-empty", "--message", f"{model} {number}")
         gto.api.register(self.folder, model, "HEAD", version=f"v0.0.{number}")

@@ -1,5 +1,6 @@
 """MLflow, in process on SQLite or through its server: `mlflow_worker.py <tracking URI>`."""
 
+import os
 import sqlite3
 import sys
 
@@ -9,6 +10,17 @@ from worker import PAGE, Cannot, serve, timed
 
 # Where the bytes of a version without bytes are said to be; nobody looks.
 NOWHERE = "s3://nowhere/model"
+
+
+def bring_to_disk(uri, name):
+    """It leaves the bytes to the system; others wait for the disk, so in process it is waited for too."""
+    if "mlflow-artifacts:" in uri:
+        return
+    folder = os.path.join(uri.removeprefix("file://"), "model")
+    for place in (os.path.join(folder, name), folder):
+        handle = os.open(place, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 class Mlflow:
@@ -32,6 +44,7 @@ class Mlflow:
         def work():
             run = self.client.create_run("0")
             self.client.log_artifact(run.info.run_id, path, "model")
+            bring_to_disk(run.info.artifact_uri, os.path.basename(path))
             self._register(model, f"{run.info.artifact_uri}/model", run.info.run_id)
             self.client.set_terminated(run.info.run_id)
 

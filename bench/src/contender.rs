@@ -16,8 +16,6 @@ pub(crate) struct Launch {
     pub(crate) name: &'static str,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
-    /// How many look-ups are timed together: a few milliseconds' worth.
-    pub(crate) looks: u64,
     /// Whether it shows what the machine can do, rather than being a registry.
     pub(crate) is_limit: bool,
 }

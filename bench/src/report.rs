@@ -20,6 +20,8 @@ pub(crate) enum Cell {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
     Nanoseconds,
+    /// Nanoseconds too, but of a compiler.
+    BuildTime,
     Bytes,
     Count,
 }
@@ -36,11 +38,13 @@ pub(crate) struct Report {
     pub(crate) machine: BTreeMap<&'static str, String>,
     pub(crate) contenders: Vec<(&'static str, bool)>,
     pub(crate) rows: Vec<Row>,
-    pub(crate) notes: Vec<String>,
 }
 
 /// This registry in the report.
 pub(crate) const OURS: &str = "model-registry";
+/// The same, on the server that [`MLFLOW_HTTP`] asks alone.
+pub(crate) const ON_MLFLOW: &str = "model-registry on MLflow";
+pub(crate) const MLFLOW_HTTP: &str = "MLflow over HTTP";
 
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -70,7 +74,9 @@ fn shown(value: f64, unit: Unit) -> String {
         format!("{scaled:.digits$} {name}")
     };
     match unit {
-        Unit::Nanoseconds => scaled(value, &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")]),
+        Unit::Nanoseconds | Unit::BuildTime => {
+            scaled(value, &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")])
+        }
         Unit::Bytes => scaled(value, &[(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")]),
         Unit::Count => format!("{value:.0}"),
     }
@@ -137,70 +143,69 @@ impl Report {
             out.push_str("In no row.\n");
         }
 
+        out.push_str(
+            "\n## What it costs to have this registry on an MLflow server\n\n\
+             Instead of asking the same server alone, for what both do:\n\n",
+        );
+        for row in &self.rows {
+            if let Some((ours, theirs)) = row.median_of(ON_MLFLOW).zip(row.median_of(MLFLOW_HTTP))
+                && row.unit == Unit::Nanoseconds
+            {
+                let (shown_ours, shown_theirs) = (shown(ours, row.unit), shown(theirs, row.unit));
+                let times = ratio(ours / theirs);
+                let _ = writeln!(out, "* {}: {shown_ours} instead of {shown_theirs} ({times} ×)", row.title);
+            }
+        }
+
         out.push_str("\n## Targets\n\n| target | reached | |\n|---|---:|---|\n");
         for (what, value, met) in targets {
             let value = value.map_or_else(|| "not measured".to_owned(), ratio);
             let _ = writeln!(out, "| {what} | {value} | {} |", if *met { "met" } else { "**missed**" });
         }
 
-        for (heading, limits) in [("The registries", false), ("What the machine can do", true)] {
-            let _ = write!(out, "\n## {heading}\n\n| |");
-            let names: Vec<&str> = self
-                .contenders
-                .iter()
-                .filter(|(name, is_limit)| *is_limit == limits || *name == OURS)
-                .map(|(name, _)| *name)
-                .collect();
-            for name in &names {
-                let _ = write!(out, " {name} |");
-            }
-            out.push_str("\n|---|");
-            out.push_str(&"---|".repeat(names.len()));
-            out.push('\n');
-            for row in &self.rows {
-                let has = |name: &&str| matches!(row.cells.get(*name), Some(Cell::Measured(_)));
-                if !names
-                    .iter()
-                    .any(|name| *name != OURS && row.cells.contains_key(name) && (!limits || has(name)))
-                    && limits
-                {
-                    continue;
-                }
-                let _ = write!(out, "| {} |", row.title);
-                let ours = row.median_of(OURS);
-                for name in &names {
-                    let cell = match row.cells.get(name) {
-                        None => "–".to_owned(),
-                        Some(Cell::Cannot(reason)) if reason.is_empty() => "–".to_owned(),
-                        Some(Cell::Cannot(reason)) => format!("cannot: {reason}"),
-                        Some(Cell::Failed(reason)) => {
-                            format!("fails: {}", reason.lines().last().unwrap_or_default())
-                        }
-                        Some(Cell::Measured(values)) => {
-                            let mut text = format!("**{}**", shown(median(values), row.unit));
-                            if 2 < values.len() {
-                                let at = |share| shown(quantile(values, share), row.unit);
-                                let _ = write!(text, " ({}–{})", at(0.1), at(0.9));
-                            }
-                            if *name != OURS
-                                && let Some(ours) = ours
-                            {
-                                let _ = write!(text, ", {} ×", ratio(median(values) / ours));
-                            }
-                            text
-                        }
-                    };
-                    let _ = write!(out, " {} |", cell.replace('|', "\\|"));
-                }
-                out.push('\n');
-            }
-        }
-        if !self.notes.is_empty() {
-            out.push_str("\n## Notes\n\n");
-            for note in &self.notes {
-                let _ = writeln!(out, "* {note}");
-            }
+        out.push_str(
+            "\n## Everything\n\n\
+             What the machine can do at best is in *italics*. What is not in a row has nothing to do with it.\n\n\
+             | | | median | 10–90 % | ratio |\n|---|---|---:|---:|---:|\n",
+        );
+        for row in &self.rows {
+            self.write_row(&mut out, row);
         }
         out
+    }
+
+    fn write_row(&self, out: &mut String, row: &Row) {
+        let ours = row.median_of(OURS);
+        let mut title = row.title.as_str();
+        let mut unable = Vec::new();
+        for (name, is_limit) in &self.contenders {
+            let values = match row.cells.get(name) {
+                Some(Cell::Measured(values)) if !values.is_empty() => values,
+                Some(Cell::Cannot(reason)) if !reason.is_empty() => {
+                    unable.push(format!("{name}: {reason}"));
+                    continue;
+                }
+                Some(Cell::Failed(reason)) => {
+                    let last = reason.trim().lines().last().unwrap_or_default();
+                    unable.push(format!("{name} fails: `{}`", last.replace('|', "\\|")));
+                    continue;
+                }
+                _ => continue,
+            };
+            let shown_name = if *is_limit { format!("*{name}*") } else { (*name).to_owned() };
+            let at = |share| shown(quantile(values, share), row.unit);
+            let spread =
+                if 2 < values.len() { format!("{} – {}", at(0.1), at(0.9)) } else { String::new() };
+            let times = match ours {
+                Some(ours) if *name != OURS => format!("{} ×", ratio(median(values) / ours)),
+                _ => String::new(),
+            };
+            let _ = writeln!(out, "| {title} | {shown_name} | {} | {spread} | {times} |", at(0.5));
+            title = "";
+        }
+        for reason in unable {
+            let _ = writeln!(out, "| {title} | {reason} | – | | |");
+            title = "";
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Why this exists: what is measured in bytes and counts rather than by a clock, and what machine it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bench_protocol::Failure;
 
+use crate::APRENDER;
 use crate::report::{Cell, OURS, Row, Unit};
 
 /// A file that nothing makes smaller.
@@ -50,8 +51,15 @@ pub(crate) fn thousands(number: u64) -> String {
     out
 }
 
+/// The version of `aprender-registry` that its worker is built with.
+fn aprender() -> String {
+    let manifest = include_str!("../aprender/Cargo.toml");
+    let line = manifest.lines().find(|line| line.starts_with("aprender-registry")).unwrap_or_default();
+    line.split('"').nth(1).unwrap_or_default().trim_start_matches('=').to_owned()
+}
+
 /// In general terms.
-pub(crate) fn machine() -> BTreeMap<&'static str, String> {
+pub(crate) fn machine(mlflow: &Path) -> BTreeMap<&'static str, String> {
     let first = |file: &str, key: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
@@ -64,13 +72,25 @@ pub(crate) fn machine() -> BTreeMap<&'static str, String> {
         let output = Command::new(program).arg("--version").output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
+    let pinned = |list: &str, package: &str| {
+        let pinned =
+            |line: &str| line.strip_prefix(package).map(|rest| rest.trim_matches(['=', ' ', '"']).to_owned());
+        list.lines().find_map(pinned).unwrap_or_default()
+    };
+    let peers = format!(
+        "MLflow {}, modelstore {}, GTO {}, aprender-registry {}",
+        version(&mlflow.with_file_name("mlflow").display().to_string()).replace("mlflow, version ", ""),
+        pinned(include_str!("../python/modelstore.txt"), "modelstore=="),
+        pinned(include_str!("../python/gto.txt"), "gto=="),
+        aprender(),
+    );
     BTreeMap::from([
+        ("peers", peers),
         (
             "machine",
             format!("virtual, {cores} cores, {:.0} GB of memory, shared with others", kib * 1024.0 / 1e9),
         ),
         ("Rust", version("rustc")),
-        ("peers", "MLflow 3.18.0, modelstore 0.0.82, GTO 1.10.1, aprender-registry 0.72.3".to_owned()),
     ])
 }
 
@@ -85,52 +105,61 @@ pub(crate) fn of_crates(registry: &Path, is_brief: bool) -> Result<Vec<Row>, Fai
         let cells = BTreeMap::from([(OURS, Cell::Measured(vec![bytes]))]);
         rows.push(Row { title: "the command line, stripped".to_owned(), unit: Unit::Bytes, cells });
     }
-    let peer = "aprender-registry";
-    let own = ["registry-core", "backend-local", "backend-objectstore", "backend-mlflow"];
-    for (package, name) in own.iter().map(|package| (*package, OURS)).chain([(peer, peer)]) {
-        let manifest =
-            if name == OURS { root.join("Cargo.toml") } else { root.join("bench/aprender/Cargo.toml") };
-        let tree = Command::new("cargo")
-            .args([
-                "tree",
-                "--edges",
-                "normal,build",
-                "--prefix",
-                "none",
-                "--package",
-                package,
-                "--manifest-path",
-            ])
-            .arg(&manifest)
-            .output()?;
-        let text = String::from_utf8_lossy(&tree.stdout).into_owned();
-        let mut lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
-        lines.sort_unstable();
-        lines.dedup();
-        let count = lines.len().saturating_sub(1) as f64;
-        let cells = BTreeMap::from([(name, Cell::Measured(vec![count]))]);
-        rows.push(Row { title: format!("packages that {package} depends on"), unit: Unit::Count, cells });
-        if is_brief {
-            continue;
+    let peer = root.join("bench/aprender/Cargo.toml");
+    let own = root.join("Cargo.toml");
+    for (what, packages) in [
+        (
+            "a program that embeds the local store",
+            vec![(OURS, "backend-local", &own), (APRENDER, APRENDER, &peer)],
+        ),
+        ("`registry-core` alone", vec![(OURS, "registry-core", &own)]),
+        ("`backend-objectstore`", vec![(OURS, "backend-objectstore", &own)]),
+        ("`backend-mlflow`", vec![(OURS, "backend-mlflow", &own)]),
+    ] {
+        let (mut counts, mut times) = (BTreeMap::new(), BTreeMap::new());
+        for (name, package, manifest) in packages {
+            counts.insert(name, Cell::Measured(vec![dependencies(package, manifest)?]));
+            if !is_brief {
+                eprintln!("bench: building {package}");
+                let target =
+                    tempfile::Builder::new().prefix("bench-build-").tempdir_in(root.join("target"))?;
+                let started = Instant::now();
+                let status = Command::new("cargo")
+                    .args(["build", "--quiet", "--package", package, "--manifest-path"])
+                    .arg(manifest)
+                    .arg("--target-dir")
+                    .arg(target.path())
+                    .stdout(Stdio::null())
+                    .status()?;
+                if status.success() {
+                    times.insert(name, Cell::Measured(vec![started.elapsed().as_nanos() as f64]));
+                }
+            }
         }
-        eprintln!("bench: building {package}");
-        let target = tempfile::Builder::new().prefix("bench-build-").tempdir_in(root.join("target"))?;
-        let started = Instant::now();
-        let status = Command::new("cargo")
-            .args(["build", "--quiet", "--package", package, "--manifest-path"])
-            .arg(&manifest)
-            .arg("--target-dir")
-            .arg(target.path())
-            .stdout(Stdio::null())
-            .status()?;
-        if status.success() {
-            let cells = BTreeMap::from([(name, Cell::Measured(vec![started.elapsed().as_nanos() as f64]))]);
-            rows.push(Row {
-                title: format!("building {package} from nothing"),
-                unit: Unit::Nanoseconds,
-                cells,
-            });
-        }
+        let title = format!("packages that are built for {what}");
+        rows.push(Row { title, unit: Unit::Count, cells: counts });
+        let title = format!("building {what} from nothing, without optimization");
+        rows.push(Row { title, unit: Unit::BuildTime, cells: times });
     }
     Ok(rows)
+}
+
+/// How many packages are built for one, itself included.
+fn dependencies(package: &str, manifest: &Path) -> Result<f64, Failure> {
+    let tree = Command::new("cargo")
+        .args([
+            "tree",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--package",
+            package,
+            "--manifest-path",
+        ])
+        .arg(manifest)
+        .output()?;
+    let text = String::from_utf8_lossy(&tree.stdout).into_owned();
+    let packages: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    Ok(packages.len() as f64)
 }

@@ -37,12 +37,12 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
         Some(way) => inside(way, this.as_os_str()),
         None => {
             eprintln!(
-                "xtask: this machine gives no network namespace; the tests run without one, with explicit \
+                "xtask: this machine gives no network namespace; it goes on without one, with explicit \
                  loopback addresses and made-up credentials only"
             );
             Command::new(&this)
         }
     };
     let status = command.args(words).status().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(format!("the tests failed: {status}")) }
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", words.join(" "))) }
 }

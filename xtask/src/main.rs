@@ -2,8 +2,10 @@
 //!
 //! No dependencies: this is built before anything else, on a machine that may have nothing.
 
+mod bench;
 mod isolation;
 mod servers;
+mod system;
 
 use std::process::{Command, ExitCode};
 
@@ -14,8 +16,9 @@ The tasks of the workspace.
                           what it needs is installed and built first, then the tests run where there is
                           no network but this machine's own; further words, such as
                           `-p backend-objectstore azure`, go to the runner and choose tests
-    cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans
-    cargo xtask bench     the benchmarks, with the command-line tool for those of cold starts
+    cargo xtask check     formatting, lints, documents, each crate by itself, licences and bans, and how many
+                          instructions the hot paths take
+    cargo xtask bench     this registry, its peers and the bare machine at the same work; writes docs/benchmarks.md
 ";
 
 /// The crates that users build, each of which must build without the others' features.
@@ -41,7 +44,8 @@ fn main() -> ExitCode {
         ["test", "--built", ref chosen @ ..] => test_built(chosen),
         ["test", ref chosen @ ..] => test(chosen),
         ["check"] => check(),
-        ["bench"] => bench(),
+        ["bench", "--built"] => bench::bench_built(),
+        ["bench"] => bench::bench(),
         _ => {
             eprint!("{HELP}");
             return ExitCode::from(2);
@@ -111,15 +115,18 @@ fn check() -> Result<(), String> {
     if !succeeds("cargo", &["deny", "--version"]) {
         cargo(&["install", "cargo-deny", "--locked", "--debug", "--version", DENY])?;
     }
-    cargo(&["deny", "--all-features", "check", "bans", "licenses", "sources"])
-}
-
-fn bench() -> Result<(), String> {
-    cargo(&["build", "--profile", "bench", "--package", "registry-cli"])?;
-    for bench in ["core", "local", "artifacts"] {
-        cargo(&["bench", "--package", "registry-tests", "--bench", bench])?;
+    cargo(&["deny", "--all-features", "check", "bans", "licenses", "sources"])?;
+    bench::check()?;
+    let has_valgrind = || succeeds("valgrind", &["--version"]);
+    if !has_valgrind() {
+        let problem = system::install("valgrind");
+        if !has_valgrind() {
+            return Err(format!(
+                "valgrind counts instructions, and `apt-get install valgrind` did not bring it: {problem}"
+            ));
+        }
     }
-    Ok(())
+    cargo(&["bench", "--package", "backend-local", "--bench", "instructions"])
 }
 
 fn cargo(words: &[&str]) -> Result<(), String> {

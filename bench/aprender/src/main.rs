@@ -1,6 +1,8 @@
 //! `aprender-registry`, in a folder: `aprender <folder>`. With `get <model>` behind it, what a cold process does.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 
 use bench_protocol::{Answer, Contender, Failure, PAGE, number, serve, text, timed};
 use pacha::prelude::{ModelCard, ModelStage, ModelVersion, Registry, RegistryConfig};
@@ -40,6 +42,15 @@ impl Aprender {
         Ok(())
     }
 
+    /// It leaves the bytes to the system; others wait for the disk, so here it is waited for too.
+    fn bring_to_disk(&self, model: &str) -> Result<(), Failure> {
+        let last = version(self.last.get(model).copied().unwrap_or_default());
+        let hex = self.registry.get_model(model, &last)?.content_address.hash_hex();
+        let folder = Path::new(&self.folder).join("objects").join(hex.get(..2).unwrap_or_default());
+        File::open(folder.join(&hex))?.sync_all()?;
+        Ok(File::open(folder)?.sync_all()?)
+    }
+
     /// The next version, in staging.
     fn staged(&mut self, model: &str) -> Result<ModelVersion, Failure> {
         self.register(model, b"")?;
@@ -60,7 +71,8 @@ impl Contender for Aprender {
                 timed(|| {
                     // It takes the bytes as a whole.
                     let bytes = std::fs::read(path)?;
-                    self.register(&model, &bytes)
+                    self.register(&model, &bytes)?;
+                    self.bring_to_disk(&model)
                 })?
                 .1
             }

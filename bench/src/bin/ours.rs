@@ -190,18 +190,25 @@ impl Contender for Ours {
             }
             "fill" => {
                 let count = self::number(arguments, 1)?;
-                let Some(folder) = self.url.strip_prefix("sqlite:").map(str::to_owned) else {
-                    return Ok(Answer::Cannot("not tried on this store: it would take too long"));
+                // A registry beside the one that is measured. In a database, it does not wait for the disk.
+                let quick: Arc<dyn Registry> = match self.url.strip_prefix("sqlite:") {
+                    Some(folder) => {
+                        let quick = Options { synchronous: Synchronous::Normal, ..Options::default() };
+                        Arc::new(quick.open(folder)?)
+                    }
+                    None if self.url.starts_with("file:") && count <= 10_000 => {
+                        self.runtime.block_on(connect(&self.url))?
+                    }
+                    None => {
+                        return Ok(Answer::Cannot("not tried: written one after the other, it takes long"));
+                    }
                 };
                 self.runtime.block_on(async {
-                    // A registry beside the one that is measured, which does not wait for the disk.
-                    let quick = Options { synchronous: Synchronous::Normal, ..Options::default() };
-                    let quick = quick.open(folder)?;
                     for number in 1..=count {
-                        register(&quick, &by, &model, number).await?;
+                        register(&*quick, &by, &model, number).await?;
                     }
-                    move_to(&quick, &by, &model, count, Stage::Staging).await?;
-                    move_to(&quick, &by, &model, count, Stage::Production).await
+                    move_to(&*quick, &by, &model, count, Stage::Staging).await?;
+                    move_to(&*quick, &by, &model, count, Stage::Production).await
                 })?;
                 self.last.insert(model, count);
                 Ok(Answer::Done)

@@ -90,6 +90,11 @@ impl Line {
     }
 }
 
+/// The folder of programs of the present line.
+pub(crate) fn programs_of_mlflow() -> Result<std::path::PathBuf, String> {
+    LINE_3.install()
+}
+
 pub(super) fn install_3() -> Result<(), String> {
     LINE_3.install().map(drop)
 }

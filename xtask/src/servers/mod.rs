@@ -15,6 +15,8 @@ mod s3rver;
 mod seaweedfs;
 mod server;
 
+pub(crate) use mlflow::programs_of_mlflow;
+pub(crate) use packages::python_list;
 use server::Server;
 
 /// The bucket, or container, that each server has when it is ready.

@@ -1,5 +1,6 @@
-//! Why this exists: servers come as packages of Python and of Node. Each is installed at one exact version into a
-//! folder of its own, once; a file says that it was done completely, and with which list of packages.
+//! Why this exists: servers, and the peers of the benchmark, come as packages of Python and of Node. Each is installed at
+//! one exact version into a folder of its own, once; a file says that it was done completely, and with which list of
+//! packages.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ fn done(program: impl AsRef<OsStr>, words: &[&OsStr]) -> Result<(), String> {
     let shown = program.to_string_lossy().into_owned();
     match Command::new(program).args(words).stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{shown}` failed while a server was installed: {status}")),
-        Err(error) => Err(format!("`{shown}` is needed to install a server: {error}")),
+        Ok(status) => Err(format!("`{shown}` failed while a package was installed: {status}")),
+        Err(error) => Err(format!("`{shown}` is needed to install a package: {error}")),
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) fn python(package: &str) -> Result<PathBuf, String> {
 
 /// The same for a package of so many others that their newest versions do not always fit together: exactly
 /// what a list says is installed, and nothing is resolved.
-pub(super) fn python_list(package: &str, list: &str) -> Result<PathBuf, String> {
+pub(crate) fn python_list(package: &str, list: &str) -> Result<PathBuf, String> {
     let folder = folder(package, list, |folder| {
         environment(folder)?;
         let file = folder.join("packages.txt");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::server::{Launch, Scratch, Server, free_ports};
+use crate::system;
 
 const PROGRAMS: [&str; 3] = ["initdb", "postgres", "pg_isready"];
 const SUPERUSER: &str = "mlflow";
@@ -38,20 +39,7 @@ pub(super) fn install() -> Result<(), String> {
     if programs().is_some() {
         return Ok(());
     }
-    eprintln!("xtask: PostgreSQL is not here; installing the package postgresql with apt-get");
-    let steps: [&[&str]; 2] = [
-        &["update", "--quiet=2"],
-        &["install", "--yes", "--quiet=2", "--no-install-recommends", "postgresql"],
-    ];
-    let mut problem = String::new();
-    for words in steps {
-        let ran = Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive").output();
-        match ran {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => problem = String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            Err(error) => problem = error.to_string(),
-        }
-    }
+    let problem = system::install("postgresql");
     match programs() {
         Some(_) => Ok(()),
         None => Err(format!(
