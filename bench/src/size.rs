@@ -20,6 +20,12 @@ pub(crate) fn random_file(path: &Path, size: u64) -> Result<(), Failure> {
     Ok(file.sync_all()?)
 }
 
+/// Has the system use so much memory, and give it back.
+pub(crate) fn use_memory(scratch: &Path, size: u64) -> Result<(), Failure> {
+    std::io::copy(&mut File::open("/dev/zero")?.take(size), &mut File::create(scratch)?)?;
+    Ok(std::fs::remove_file(scratch)?)
+}
+
 /// Makes a file another one, in a moment.
 pub(crate) fn stamp(path: &Path, stamp: u64) -> Result<(), Failure> {
     let mut file = File::options().write(true).open(path)?;
