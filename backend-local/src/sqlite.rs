@@ -101,11 +101,11 @@ impl Slots {
     }
 }
 
-/// The number of a stream, if it has one.
-fn number_of(connection: &Connection, stream: &Stream) -> rusqlite::Result<Option<Slots>> {
+/// The number of the stream of that name, if it has one.
+fn number_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<Slots>> {
     connection
         .prepare_cached("SELECT number FROM streams WHERE name = ?1")?
-        .query_row([stream.to_string()], |row| Ok(Slots { number: row.get(0)? }))
+        .query_row([name], |row| Ok(Slots { number: row.get(0)? }))
         .optional()
 }
 
@@ -223,7 +223,7 @@ impl SqliteLog {
         if let Some(known) = self.numbers.read().unwrap_or_else(PoisonError::into_inner).get(stream) {
             return Ok(Some(*known));
         }
-        let found = number_of(connection, stream)?;
+        let found = number_of(connection, &stream.to_string())?;
         if let Some(found) = found {
             let mut numbers = self.numbers.write().unwrap_or_else(PoisonError::into_inner);
             if NUMBERS_KEPT <= numbers.len() {
@@ -453,7 +453,7 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
     };
     let stream = record.stream.to_string();
     // Asked for anew each time: one that this transaction gives may be taken back with it.
-    let slots = match number_of(connection, &record.stream)? {
+    let slots = match number_of(connection, &stream)? {
         Some(slots) => slots,
         None => {
             connection.prepare_cached("INSERT INTO streams (name) VALUES (?1)")?.execute([&stream])?;

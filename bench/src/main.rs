@@ -51,17 +51,13 @@ struct Installed {
 
 impl Installed {
     fn from_environment() -> Result<Self, Failure> {
-        let place = |name: &str| -> Result<PathBuf, Failure> {
-            let found =
-                std::env::var_os(name).ok_or_else(|| format!("{name} is not set: see bench/README.md"))?;
-            Ok(Path::new(&found).canonicalize()?)
-        };
         // A program of Python is not resolved: it is a link out of its environment.
         let python = |name: &str| -> Result<PathBuf, Failure> {
-            Ok(std::env::var_os(name)
-                .ok_or_else(|| format!("{name} is not set: see bench/README.md"))?
-                .into())
+            let found =
+                std::env::var_os(name).ok_or_else(|| format!("{name} is not set: see bench/README.md"))?;
+            Ok(found.into())
         };
+        let place = |name: &str| -> Result<PathBuf, Failure> { Ok(python(name)?.canonicalize()?) };
         Ok(Installed {
             mlflow: python("BENCH_MLFLOW_PYTHON")?,
             modelstore: python("BENCH_MODELSTORE_PYTHON")?,
