@@ -109,6 +109,30 @@ fn unwrap_any(bytes: &[u8]) -> Result<(&str, Digest), serde_json::Error> {
     Ok((envelope.commit.get(), envelope.digest))
 }
 
+/// The commit in an envelope, as text, and its digest, once its bytes are known to be those that were written.
+fn unwrap<'a>(
+    stream: &Stream,
+    revision: Revision,
+    bytes: &'a [u8],
+) -> Result<(&'a str, Digest), DecodeError> {
+    if let Some(whole) = unwrap_own(bytes) {
+        return Ok(whole);
+    }
+    let corrupt = |problem: String| DecodeError::Corrupt { stream: stream.clone(), revision, problem };
+    let (inner, stored) = unwrap_any(bytes).map_err(|error| corrupt(format!("not a record: {error}")))?;
+    let actual = Digest::of(inner.as_bytes());
+    if actual != stored {
+        let problem = format!("its bytes have digest {actual}, but it was stored as {stored}");
+        return Err(corrupt(problem));
+    }
+    Ok((inner, actual))
+}
+
+/// The digest of the commit in a record, if it is whole. Enough to know a commit again.
+pub(crate) fn digest_of(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<Digest, DecodeError> {
+    unwrap(stream, revision, bytes).map(|(_, digest)| digest)
+}
+
 /// Reads a commit and checks that it is whole and stands where it belongs.
 pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Commit, Digest), DecodeError> {
     #[derive(Deserialize)]
@@ -116,19 +140,7 @@ pub fn decode(stream: &Stream, revision: Revision, bytes: &[u8]) -> Result<(Comm
         format: u32,
     }
     let corrupt = |problem: String| DecodeError::Corrupt { stream: stream.clone(), revision, problem };
-    let (inner, actual) = match unwrap_own(bytes) {
-        Some(whole) => whole,
-        None => {
-            let unwrapped = unwrap_any(bytes);
-            let (inner, stored) = unwrapped.map_err(|error| corrupt(format!("not a record: {error}")))?;
-            let actual = Digest::of(inner.as_bytes());
-            if actual != stored {
-                let problem = format!("its bytes have digest {actual}, but it was stored as {stored}");
-                return Err(corrupt(problem));
-            }
-            (inner, actual)
-        }
-    };
+    let (inner, actual) = unwrap(stream, revision, bytes)?;
     let commit: Commit = match serde_json::from_str(inner) {
         Ok(commit) => commit,
         // The bytes are those that were written, so it is not damage that makes them unreadable.

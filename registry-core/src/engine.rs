@@ -30,7 +30,7 @@ use futures_util::future::{join, try_join};
 use lru::LruCache;
 
 use crate::checkpoint;
-use crate::codec::{DecodeError, decode, encode};
+use crate::codec::{DecodeError, decode, digest_of, encode};
 use crate::command::{Command, Request};
 use crate::decide::Evidence;
 use crate::digest::Digest;
@@ -228,7 +228,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
             let records = self.log.read(stream, head.revision, PAGE).await?;
             let Some((first, since)) = records.split_first() else { continue };
             let fits = first.revision == head.revision
-                && decode(stream, first.revision, &first.body).is_ok_and(|(_, digest)| digest == head.digest);
+                && digest_of(stream, first.revision, &first.body).is_ok_and(|digest| digest == head.digest);
             if fits {
                 slot.kept(*kind, head.revision);
                 let mut state = Arc::new(state);
