@@ -92,7 +92,7 @@ impl Installed {
         Ok(vec![
             ours(OURS, format!("sqlite:{}", at("ours")))?,
             ours(OBJECTS, format!("file://{}", at("objects")))?,
-            ours(ON_MLFLOW, format!("mlflow+{server}?registry=bench"))?,
+            ours(ON_MLFLOW, format!("mlflow+{server}?registry=bench&prefix=ours-"))?,
             self.python(&self.mlflow, "mlflow_worker.py", format!("sqlite:///{}", at("mlflow.db")), MLFLOW),
             self.python(&self.mlflow, "mlflow_worker.py", server.to_owned(), MLFLOW_HTTP),
             self.python(&self.modelstore, "modelstore_worker.py", at("modelstore"), MODELSTORE),
