@@ -269,7 +269,7 @@ impl MlflowLog {
             Pair::new(KIND, stream.kind().as_str()),
             Pair::new(ROLE, format!("{role}{numbered}")),
         ];
-        let run = self.server.create_run(&runs, &name, now_ms(), &tags).await.map_err(failed)?;
+        let run = self.server.create_run(&runs, &name, now_ms(), &tags).await.map_err(failed)?.run_id;
         // If that fails, MLflow's pages show the run as going on, and that is all.
         let _ = self.server.finish_run(&run, now_ms()).await;
         Ok(run)

@@ -84,7 +84,7 @@ impl MlflowMirror {
     }
 
     /// The experiment that has the runs of the versions that were registered here. It never changes.
-    async fn experiment_of(&self, model: &ModelName) -> Result<Option<String>, StorageError> {
+    pub(super) async fn experiment_of(&self, model: &ModelName) -> Result<Option<String>, StorageError> {
         let known = || self.experiments.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = known().get(model).cloned() {
             return Ok(Some(id));

@@ -382,9 +382,7 @@ impl MlflowMirror {
                 }
             }
         };
-        let run_id = self.run_of(&stream, version, turn, claims).await?;
-        let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
-        let uri = run.map(|run| run.info.artifact_uri).unwrap_or_default();
+        let (run_id, uri) = self.run_of(model, version, turn, claims).await?;
         self.put_files(version, &uri).await?;
         let source = format!("{}/{FOLDER}", uri.trim_end_matches('/'));
         let description = version.content.description.as_ref().map_or("", |text| text.as_str());
@@ -418,27 +416,29 @@ impl MlflowMirror {
         })
     }
 
-    /// The run that was claimed for a version; made if there is none.
+    /// The run that was claimed for a version, and where its files are; made if there is none.
     async fn run_of(
         &self,
-        stream: &Stream,
+        model: &ModelName,
         version: &VersionState,
         turn: u32,
         mut claims: BTreeMap<String, String>,
-    ) -> Result<String, StorageError> {
+    ) -> Result<(String, String), StorageError> {
         let doing = "making the run of a version";
+        let stream = &Stream::from(model);
         let claim = run_claim(&version.version, turn);
         if let Some(run) = claims.remove(&claim) {
-            return Ok(run);
+            return self.with_place(run).await;
         }
-        let Some(experiment) = self.log.experiment_id(stream).await? else {
+        let Some(experiment) = self.experiment_of(model).await? else {
             let problem = format!("the experiment of {stream} is gone");
             return Err(StorageError::new(StorageErrorKind::Corrupt, problem));
         };
         let at = version.registered.at.microseconds() / 1_000;
         let name = version.version.to_string();
         let tags = [Pair::new(VERSION, name.as_str())];
-        let run = self.server.create_run(&experiment, &name, at, &tags).await.map_err(failed(doing))?;
+        let made = self.server.create_run(&experiment, &name, at, &tags).await.map_err(failed(doing))?;
+        let run = made.run_id;
         let metadata = &version.content.metadata;
         let params: Vec<Pair> = metadata
             .hyperparameters
@@ -462,8 +462,15 @@ impl MlflowMirror {
         let standing = self.log.claim(stream, &claim, &run).await?;
         if standing != run {
             let _ = self.server.delete_run(&run).await;
+            return self.with_place(standing).await;
         }
-        Ok(standing)
+        Ok((run, made.artifact_uri))
+    }
+
+    /// A run, and where its files are.
+    async fn with_place(&self, run_id: String) -> Result<(String, String), StorageError> {
+        let run = self.server.run(&run_id).await.map_err(failed("reading the run of a version"))?;
+        Ok((run_id, run.map(|run| run.info.artifact_uri).unwrap_or_default()))
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::types::{
-    CreatedExperiment, Done, Experiment, ExperimentAnswer, ExperimentsPage, Pair, Run, RunAnswer, RunsPage,
+    CreatedExperiment, Done, Experiment, ExperimentAnswer, ExperimentsPage, Pair, Run, RunAnswer, RunInfo,
+    RunsPage,
 };
 use super::{Kind, Repeat, RestError, Server};
 
@@ -61,19 +62,19 @@ impl Server {
         Ok((page.experiments, Some(page.next_page_token).filter(|token| !token.is_empty())))
     }
 
-    /// Makes a run, and gives its id.
+    /// Makes a run.
     pub(crate) async fn create_run(
         &self,
         experiment_id: &str,
         name: &str,
         start_time_ms: i64,
         tags: &[Pair],
-    ) -> Result<String, RestError> {
+    ) -> Result<RunInfo, RestError> {
         let body = json!({
             "experiment_id": experiment_id, "run_name": name, "start_time": start_time_ms, "tags": tags,
         });
         let made: RunAnswer = self.post("runs/create", &body, Repeat::Never).await?;
-        Ok(made.run.info.run_id)
+        Ok(made.run.info)
     }
 
     /// A run, deleted or not.

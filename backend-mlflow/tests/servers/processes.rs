@@ -130,12 +130,36 @@ async fn verbs_make_few_requests() {
         // Are the runs behind the versions in use still there?
         ("runs/search", 1),
     ];
-    let expected: Vec<&str> =
-        expected.iter().flat_map(|(name, count)| std::iter::repeat_n(*name, *count)).collect();
-    assert_eq!(asked, expected, "a promotion");
+    let each = |counts: &[(&'static str, usize)]| -> Vec<&'static str> {
+        counts.iter().flat_map(|(name, count)| std::iter::repeat_n(*name, *count)).collect()
+    };
+    assert_eq!(asked, each(&expected), "a promotion");
     writer.get(&fraud(), &Selector::PRODUCTION).await.unwrap();
     let warm = ["runs/get", "registered-models/get"];
     assert_eq!(counted.take(), warm, "a warm look at production");
+
+    register(&writer, "4.0.0").await;
+    let mut asked = counted.take();
+    asked.sort();
+    let expected = [
+        ("experiments/get-by-name", 1),
+        // The version is made, and is told which number it has got.
+        ("model-versions/create", 1),
+        ("model-versions/search", 1),
+        ("model-versions/set-tag", 1),
+        ("registered-models/get", 2),
+        // A run of its own.
+        ("runs/create", 1),
+        // As for a promotion; and what is claimed, before the version is made and after it.
+        ("runs/get", 6),
+        ("runs/log-batch", 2),
+        // The commit; and for whom the run is, and the number.
+        ("runs/log-parameter", 3),
+        ("runs/search", 1),
+        // The run is over.
+        ("runs/update", 1),
+    ];
+    assert_eq!(asked, each(&expected), "a registration");
 
     for number in 0..20 {
         let text = format!("text {number}").parse().unwrap();
