@@ -24,8 +24,8 @@
 //! ```text
 //! <prefix>/registry.json                                  says that here is a registry, and its format
 //! <prefix>/streams/<kind>/<name>/log/<20 digits>.json     one commit; created if absent, never changed
-//! <prefix>/streams/<kind>/<name>/checkpoints/brief.json   caches; overwritten
-//!                                            whole.json
+//! <prefix>/streams/<kind>/<name>/checkpoints/brief        caches; overwritten
+//! <prefix>/streams/<kind>/<name>/checkpoints/whole
 //! <prefix>/names/<kind>/<name>                            marks a stream, for listing
 //! <prefix>/terms/<term>/<kind>/<name>                     marks a stream that may have a term
 //! <prefix>/blobs/sha256/<2 hex>/<62 hex>                  bytes, named by their SHA-256
@@ -172,7 +172,7 @@ impl Keys {
     }
 
     pub(crate) fn checkpoint(&self, stream: &Stream, kind: CheckpointKind) -> Path {
-        self.stream(stream, &format!("checkpoints/{}.json", kind.as_str()))
+        self.stream(stream, &format!("checkpoints/{}", kind.as_str()))
     }
 
     /// Where the markers of a kind are, of all streams or of those with a term.

@@ -10,14 +10,20 @@
 //! writers need not pay for it and the work of keeping it stays in proportion to the history; only where
 //! each commit costs a request to read do writers keep it too, every [`CommitLog::whole_every`] commits.
 //!
+//! A brief checkpoint is read for every cold look and is JSON. A whole one is the same, compressed (zlib): it says
+//! much more than once, and it is read and written over networks.
+//!
 //! A writer keeps a checkpoint of the state that it decided on, **while** it appends the next commit:
 //! on a network that costs no time, and a process that runs a single command keeps one as well.
 //!
 //! [`CommitLog::brief_every`]: crate::storage::CommitLog::brief_every
 //! [`CommitLog::whole_every`]: crate::storage::CommitLog::whole_every
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use miniz_oxide::deflate::compress_to_vec_zlib;
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::event::FORMAT;
@@ -57,6 +63,12 @@ pub(crate) fn whole_pays(state: &ModelState, replayed: u64, every: Option<u64>) 
     !state.partial && enough
 }
 
+/// How much a whole checkpoint may be before it is compressed, in bytes. A longer one is not kept, and one that claims
+/// to be longer is not read: a few kilobytes could expand to more than there is memory.
+const EXPANDED_MAX: usize = 1 << 30;
+/// The quickest way of compressing; the slower ones save a few per cent.
+const COMPRESSION_LEVEL: u8 = 1;
+
 pub(crate) fn encode(stream: &Stream, kind: CheckpointKind, state: &ModelState) -> Option<Vec<u8>> {
     #[derive(Serialize)]
     struct Out<'a> {
@@ -72,7 +84,12 @@ pub(crate) fn encode(stream: &Stream, kind: CheckpointKind, state: &ModelState) 
         }
         _ => state,
     };
-    serde_json::to_vec(&Out { format: FORMAT, stream, state }).ok()
+    let json = serde_json::to_vec(&Out { format: FORMAT, stream, state }).ok()?;
+    match kind {
+        CheckpointKind::Brief => Some(json),
+        CheckpointKind::Whole if EXPANDED_MAX < json.len() => None,
+        CheckpointKind::Whole => Some(compress_to_vec_zlib(&json, COMPRESSION_LEVEL)),
+    }
 }
 
 pub(crate) fn decode(stream: &Stream, body: &[u8]) -> Option<(ModelState, Head)> {
@@ -82,12 +99,21 @@ pub(crate) fn decode(stream: &Stream, body: &[u8]) -> Option<(ModelState, Head)>
         stream: Stream,
         state: ModelState,
     }
-    let read: In = serde_json::from_slice(body).ok()?;
+    let json = expanded(body, EXPANDED_MAX)?;
+    let read: In = serde_json::from_slice(&json).ok()?;
     if read.format != FORMAT || read.stream != *stream {
         return None;
     }
     let head = read.state.head?;
     Some((read.state, head))
+}
+
+/// The JSON of a checkpoint, whether it is compressed or not.
+fn expanded(body: &[u8], longest: usize) -> Option<Cow<'_, [u8]>> {
+    match body.first() {
+        Some(b'{') => Some(Cow::Borrowed(body)),
+        _ => decompress_to_vec_zlib_with_limit(body, longest).ok().map(Cow::Owned),
+    }
 }
 
 fn is_long(state: &ModelState) -> bool {
@@ -117,5 +143,56 @@ fn brief(state: &ModelState) -> ModelState {
         concluded: Default::default(),
         partial: true,
         ..state.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> ModelState {
+        let digest = crate::digest::Digest::of(b"a commit");
+        let time = crate::time::Timestamp::EPOCH;
+        ModelState {
+            head: Some(Head { revision: crate::stream::Revision::FIRST, digest, time }),
+            ..ModelState::new()
+        }
+    }
+
+    fn stream() -> Stream {
+        Stream::Registry
+    }
+
+    #[test]
+    fn both_kinds_are_read_as_they_were_kept() {
+        for kind in [CheckpointKind::Brief, CheckpointKind::Whole] {
+            let body = encode(&stream(), kind, &state()).unwrap();
+            assert_eq!(decode(&stream(), &body).unwrap().0, state(), "{kind:?}");
+        }
+        let brief = encode(&stream(), CheckpointKind::Brief, &state()).unwrap();
+        let whole = encode(&stream(), CheckpointKind::Whole, &state()).unwrap();
+        assert!(brief.starts_with(b"{"), "a brief one is not expanded first");
+        assert!(whole.len() < brief.len());
+    }
+
+    #[test]
+    fn what_is_damaged_is_no_checkpoint() {
+        let whole = encode(&stream(), CheckpointKind::Whole, &state()).unwrap();
+        for end in 0..whole.len() {
+            assert!(decode(&stream(), whole.get(..end).unwrap()).is_none(), "cut after {end} bytes");
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            *damaged.get_mut(at).unwrap() ^= 0x10;
+            assert!(decode(&stream(), &damaged).is_none_or(|(read, _)| read == state()), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_expands_without_end_is_not_expanded() {
+        let bomb = compress_to_vec_zlib(&vec![b' '; 1 << 20], 9);
+        assert!(bomb.len() < 1 << 12);
+        assert_eq!(expanded(&bomb, 1 << 20).map(|json| json.len()), Some(1 << 20));
+        assert!(expanded(&bomb, (1 << 20) - 1).is_none());
     }
 }

@@ -79,13 +79,13 @@ pub struct VersionState {
     pub rollback_safety: Option<Arc<RollbackSafety>>,
     /// Set while it is deprecated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deprecated: Option<Deprecation>,
+    pub deprecated: Option<Box<Deprecation>>,
     /// Set while it is quarantined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantined: Option<Stamp>,
+    pub quarantined: Option<Box<Stamp>>,
     /// Set while it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deleted: Option<Stamp>,
+    pub deleted: Option<Box<Stamp>>,
     /// The registries that it came through, the one it was copied from first.
     #[serde(default, skip_serializing_if = "<[Origin]>::is_empty")]
     pub origins: Arc<[Origin]>,
@@ -336,25 +336,25 @@ impl ModelState {
                 self.trials.remove(trial);
             }
             Event::Quarantined { version } => {
-                self.change_version(version, stamp, |state| state.quarantined = Some(stamp.clone()));
+                self.change_version(version, stamp, |state| state.quarantined = Some(Box::new(stamp.clone())));
             }
             Event::QuarantineLifted { version } => {
                 self.change_version(version, stamp, |state| state.quarantined = None);
             }
             Event::Deprecated { version, superseded_by, end_of_life } => {
                 self.change_version(version, stamp, |state| {
-                    state.deprecated = Some(Deprecation {
+                    state.deprecated = Some(Box::new(Deprecation {
                         since: stamp.clone(),
                         superseded_by: superseded_by.clone(),
                         end_of_life: *end_of_life,
-                    });
+                    }));
                 });
             }
             Event::DeprecationLifted { version } => {
                 self.change_version(version, stamp, |state| state.deprecated = None);
             }
             Event::VersionDeleted { version } => {
-                self.change_version(version, stamp, |state| state.deleted = Some(stamp.clone()));
+                self.change_version(version, stamp, |state| state.deleted = Some(Box::new(stamp.clone())));
             }
             Event::VersionRestored { version } => {
                 self.change_version(version, stamp, |state| state.deleted = None);

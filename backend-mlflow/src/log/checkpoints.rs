@@ -1,10 +1,16 @@
 //! Why this exists: a checkpoint is a cache. It stands in a tag of the head run, which a cold reader fetches
 //! anyway, or, if it is long, in a run of its own that the tag points to. The run before it is deleted; whoever
 //! still reads that one gets what was there.
+//!
+//! MLflow keeps text. A checkpoint that is none is kept as Base64 behind a mark.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use registry_core::Stream;
-use registry_core::storage::{CheckpointKind, StorageError, StorageErrorKind};
+use registry_core::storage::{CheckpointKind, StorageError};
 
 use super::body::{self, Pointer, Value};
 use super::place::Place;
@@ -12,6 +18,25 @@ use super::{MlflowLog, corrupt};
 
 /// The longest text that is kept in the tag itself: searches give back all tags of a run.
 const TAG_CHARS_MAX: usize = 4_000;
+
+/// Stands before what is Base64.
+const BASE64: &str = "base64:";
+
+/// The text that stands for a checkpoint.
+fn text_of(body: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(body) {
+        Ok(text) if !text.contains('\0') && !text.starts_with(BASE64) => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{BASE64}{}", STANDARD.encode(body))),
+    }
+}
+
+/// The checkpoint that a text stands for; one that cannot be read is none.
+fn bytes_of(text: String) -> Option<Bytes> {
+    match text.strip_prefix(BASE64) {
+        None => Some(Bytes::from(text)),
+        Some(encoded) => STANDARD.decode(encoded).ok().map(Bytes::from),
+    }
+}
 
 fn tag(kind: CheckpointKind) -> String {
     format!("model-registry.checkpoint.{}", kind.as_str())
@@ -24,9 +49,7 @@ impl MlflowLog {
         kind: CheckpointKind,
         body: &[u8],
     ) -> Result<(), StorageError> {
-        let text = std::str::from_utf8(body).ok().filter(|text| !text.contains('\0')).ok_or_else(|| {
-            StorageError::new(StorageErrorKind::NotDone, "MLflow keeps text; the checkpoint is none")
-        })?;
+        let text = &*text_of(body);
         // A log that is not there needs none.
         let Some(place) = self.find(stream).await? else { return Ok(()) };
         let head = self.head(stream, &place).await?;
@@ -64,7 +87,7 @@ impl MlflowLog {
         };
         match value.as_deref().map(body::read) {
             None => Ok(None),
-            Some(Ok(Value::Text(text))) => Ok(Some(Bytes::from(text))),
+            Some(Ok(Value::Text(text))) => Ok(bytes_of(text)),
             Some(Ok(Value::Elsewhere(pointer))) => self.checkpoint_at(&pointer).await,
             Some(Err(problem)) => Err(corrupt(format!("the checkpoint of {stream} {problem}"))),
         }
@@ -74,6 +97,6 @@ impl MlflowLog {
     async fn checkpoint_at(&self, pointer: &Pointer) -> Result<Option<Bytes>, StorageError> {
         let run = self.server.run(&pointer.run).await;
         let run = run.map_err(|error| error.failed("reading a checkpoint"))?;
-        Ok(run.and_then(|run| pointer.join(&run.data.params).ok()).map(Bytes::from))
+        Ok(run.and_then(|run| pointer.join(&run.data.params).ok()).and_then(bytes_of))
     }
 }

@@ -314,7 +314,7 @@ pub async fn large_records_round_trip(candidate: &dyn Candidate) {
     }
 }
 
-/// The last one kept of each kind is given back.
+/// The last one kept of each kind is given back, whatever bytes it is made of.
 pub async fn checkpoints_are_kept_and_replaced(candidate: &dyn Candidate) {
     let (one, two) = (candidate.open().await.log, candidate.open().await.log);
     let stream = model("kept");
@@ -325,8 +325,12 @@ pub async fn checkpoints_are_kept_and_replaced(candidate: &dyn Candidate) {
         assert_eq!(kept, Some(Bytes::from(body)));
     }
     assert_eq!(two.load_checkpoint(&stream, CheckpointKind::Whole).await.unwrap(), None);
-    let large = Bytes::from("0123456789abcdef".repeat(100_000));
-    two.save_checkpoint(&stream, CheckpointKind::Whole, large.clone()).await.unwrap();
-    assert_eq!(one.load_checkpoint(&stream, CheckpointKind::Whole).await.unwrap(), Some(large));
+    let every: Vec<u8> = (0..=u8::MAX).collect();
+    for whole in [b"0123456789abcdef".repeat(100_000), every.clone(), every.repeat(1_000)] {
+        let whole = Bytes::from(whole);
+        two.save_checkpoint(&stream, CheckpointKind::Whole, whole.clone()).await.unwrap();
+        let kept = one.load_checkpoint(&stream, CheckpointKind::Whole).await.unwrap();
+        assert!(kept.as_ref() == Some(&whole), "{} bytes were changed", whole.len());
+    }
     assert_eq!(one.load_checkpoint(&model("other"), CheckpointKind::Brief).await.unwrap(), None);
 }
