@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use registry_core::storage::{StorageError, StorageErrorKind};
@@ -21,7 +21,7 @@ use super::files::FOLDER;
 use super::items::{Item, our_tags};
 use super::numbers::Claimed;
 use super::read::{SHOWING, SHOWN, Seen, Snapshot, shown_to, shown_version};
-use super::shown::{MADE, ShownModel, ShownVersion, VERSION, is_users, native};
+use super::shown::{IDENTITY, MADE, ShownModel, ShownVersion, VERSION, identity, is_users, native};
 use super::{MlflowMirror, failed};
 use crate::rest::{Kind, Pair, RestError};
 
@@ -387,7 +387,7 @@ impl MlflowMirror {
         let source = format!("{}/{FOLDER}", uri.trim_end_matches('/'));
         let description = version.content.description.as_ref().map_or("", |text| text.as_str());
         let users = version.content.tags.iter().filter(|(key, _)| is_users(key.as_str()));
-        let tags: Vec<Pair> = users
+        let mut tags: Vec<Pair> = users
             .map(|(key, value)| Pair::new(key.as_str(), value.clone()))
             .chain(our_tags(state, version).into_iter().map(|(key, value)| Pair::new(key, value)))
             .chain([Pair::new(MADE, format!("{:032x}", SystemIds.next_id()))])
@@ -399,8 +399,15 @@ impl MlflowMirror {
         let claimed =
             self.log.claim(&stream, &number_claim(&version.version, turn), &made.to_string()).await?;
         let number: u64 = claimed.parse().unwrap_or(made);
-        if number != made {
-            let dropped = self.server.delete_model_version(&self.name(model), made).await;
+        if number == made {
+            // Only now is it known which one it is. If it cannot be told, the next look does from what was claimed.
+            let identity = identity(&version.version, number);
+            let tag = Item::VersionTag(number, IDENTITY.to_owned());
+            if self.write_item(&name, &tag, Some(&identity)).await.is_ok() {
+                tags.push(Pair::new(IDENTITY, identity));
+            }
+        } else {
+            let dropped = self.server.delete_model_version(&name, made).await;
             dropped.map_err(failed("removing a version that was made twice"))?;
         }
         Ok(ShownVersion {
@@ -457,9 +464,10 @@ impl MlflowMirror {
         for batch in metrics.chunks(BATCH) {
             self.server.log_metrics(&run, batch, at).await.map_err(failed(doing))?;
         }
-        // If that fails, MLflow's pages show the run as going on, and that is all.
-        let _ = self.server.finish_run(&run, at).await;
-        let standing = self.log.claim(stream, &claim, &run).await?;
+        // If the run cannot be ended, MLflow's pages show it as going on, and that is all.
+        let (_, standing) =
+            join(self.server.finish_run(&run, at), self.log.claim(stream, &claim, &run)).await;
+        let standing = standing?;
         if standing != run {
             let _ = self.server.delete_run(&run).await;
             return self.with_place(standing).await;

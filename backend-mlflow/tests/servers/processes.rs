@@ -150,8 +150,8 @@ async fn verbs_make_few_requests() {
         ("registered-models/get", 2),
         // A run of its own.
         ("runs/create", 1),
-        // As for a promotion; and what is claimed, before the version is made and after it.
-        ("runs/get", 6),
+        // As for a promotion; and what is claimed.
+        ("runs/get", 5),
         ("runs/log-batch", 2),
         // The commit; and for whom the run is, and the number.
         ("runs/log-parameter", 3),
