@@ -80,8 +80,8 @@ macro_rules! text_type {
 
 text_type!(
     /// The name of a model: 1 to 256 characters, any letters, digits, spaces and signs except
-    /// `/`, `\`, `:` and control characters; not `.` or `..`; no space at either end.
-    /// Case matters.
+    /// `/`, `\`, `:`, control characters and such as are not seen; not `.` or `..`; no space at either
+    /// end. Case matters.
     ModelName, "model name", check_model_name
 );
 
@@ -92,7 +92,7 @@ text_type!(
 
 text_type!(
     /// Who does something: a user, a service or a rule, as the host application knows it (for
-    /// example an e-mail address). 1 to 256 characters, no control characters.
+    /// example an e-mail address). 1 to 256 characters, no control characters and none that are not seen.
     ///
     /// The registry records what it is told; an embedded library cannot authenticate. Separation
     /// of duties is as strong as the host's authentication and the storage's access control.
@@ -142,7 +142,35 @@ fn check_line(text: &str) -> Result<(), String> {
     if text.trim() != text {
         return Err("starts or ends with white space".into());
     }
-    Ok(())
+    match text.chars().find(|c| is_invisible(*c)) {
+        Some(found) => Err(format!("contains U+{:04X}, which is not seen; leave it out", u32::from(found))),
+        None => Ok(()),
+    }
+}
+
+/// Characters that are shown as nothing, by which two names that look the same could be two: Unicode's
+/// `Default_Ignorable_Code_Point`, and its separators of lines and paragraphs.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{00AD}'
+            | '\u{034F}'
+            | '\u{061C}'
+            | '\u{115F}'..='\u{1160}'
+            | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFF8}'
+            | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    )
 }
 
 fn check_text(text: &str, chars_max: usize) -> Result<(), String> {
@@ -421,6 +449,11 @@ mod tests {
         {
             let error = name.parse::<ModelName>().unwrap_err();
             assert_eq!(error.what, "model name", "{name:?}");
+        }
+        for unseen in ['\u{200B}', '\u{00AD}', '\u{FEFF}', '\u{2060}', '\u{FE0F}', '\u{2028}', '\u{E0061}'] {
+            let name = format!("fra{unseen}ud");
+            assert!(name.parse::<ModelName>().unwrap_err().to_string().contains("U+"), "{name:?}");
+            assert!(name.parse::<Actor>().is_err(), "{name:?}");
         }
         let long = "x".repeat(256);
         for path in ["", "/etc/passwd", "a//b", "a/", "../a", "a/../b", "./a", "C:\\a", "c:a", "a\0b", &long]
