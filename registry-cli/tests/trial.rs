@@ -216,6 +216,30 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_not_said_of_an_approval_stays() {
+    let world = World::new();
+    let set = |arguments: &[&str]| {
+        world.ok(&[&["policy", "set", "production"], arguments].concat());
+        let shown = world.ok(&["policy", "show"]);
+        shown.lines().find(|line| line.contains("production ")).unwrap().trim().to_owned()
+    };
+    let people = ["--approver", "bo", "--approver", "chen", "--quorum", "2"];
+    let two = set(&people);
+    assert!(two.contains("2 approvals by bo, chen"), "{two}");
+    assert_eq!(set(&[]), two, "nothing is said");
+    let longer = set(&["--expires-after", "7d", "--requester-may-approve"]);
+    assert!(longer.contains("2 approvals by bo, chen") && longer.contains("7 d"), "{longer}");
+    assert_eq!(set(&["--quorum", "2"]), longer);
+    assert_ne!(set(&["--requester-may-approve=false"]), longer);
+    let others = set(&["--approver", "dee", "--approver", "eve"]);
+    assert!(others.contains("2 approvals by dee, eve"), "{others}");
+    let ran = world.run(&["policy", "set", "production", "--approver", "bo"]);
+    assert_eq!(ran.code, 2, "two approvals of one");
+    let anew = set(&["--anew", "--quorum", "1"]);
+    assert!(anew.contains("1 approval by anyone") && !anew.contains("7 d"), "{anew}");
+}
+
+#[test]
 fn what_is_said_of_gates_leaves_the_approval_and_the_other_way_round() {
     let world = World::new();
     let shown = || world.ok(&["policy", "show"]);

@@ -179,7 +179,8 @@ fn show_policy(
 
 /// `registry policy set production --approver ada@example.com --approver bob@example.com --quorum 2`
 ///
-/// What is said of approval leaves the gates as they are, and what is said of gates leaves the approval.
+/// What is not said stays as it is: of the model's own rule, or else of that of all models. The gates are one thing: what
+/// is said of them replaces them all.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// The stage
@@ -187,18 +188,18 @@ pub(crate) struct Set {
     /// The model. Default: all models
     #[arg(long, value_name = "NAME")]
     model: Option<ModelName>,
-    /// Somebody who may approve, repeatable. Default: anyone who is not excluded
+    /// Somebody who may approve, repeatable; those who might before no longer may. At first, anyone who is not excluded
     #[arg(long, value_name = "WHO")]
     approver: Vec<Actor>,
-    /// How many different people must approve
+    /// How many different people must approve. At first, one
     #[arg(long, value_name = "N")]
     quorum: Option<NonZeroU32>,
     /// Let the one who registered the version approve it
-    #[arg(long)]
-    registrant_may_approve: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    registrant_may_approve: Option<bool>,
     /// Let the one who asked for the promotion approve it
-    #[arg(long)]
-    requester_may_approve: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    requester_may_approve: Option<bool>,
     /// How long a request stays open, for example 30d
     #[arg(long, value_name = "DURATION", value_parser = units::whole_seconds)]
     expires_after: Option<u64>,
@@ -223,6 +224,9 @@ pub(crate) struct Set {
     /// Nothing need be shown
     #[arg(long, help_heading = "Gates", conflicts_with_all = ["gate", "no_regression", "compatible", "trial", "gates"])]
     no_gates: bool,
+    /// Begin with no approval and no gates, instead of with the rule that holds
+    #[arg(long)]
+    anew: bool,
     #[command(flatten)]
     writing: Writing,
 }
@@ -260,46 +264,57 @@ impl Set {
         let mut by = self.writing.by()?;
         let gates = self.gates()?;
         let says_gates = self.no_gates || !gates.is_empty();
-        let approval = self.approval();
-        let says_approval = self.no_approval || approval != ApprovalRule::default() || !says_gates;
-        let approval = (!self.no_approval).then_some(approval);
-        if let Some(rule) = &approval {
-            let approvers = u32::try_from(rule.approvers.len()).unwrap_or(u32::MAX);
-            if approvers != 0 && approvers < rule.quorum.get() {
-                let problem = format!(
-                    "can never be reached by {}",
-                    words::count(approvers.into(), "approver", "approvers")
-                );
-                return Err(Invalid::new("quorum", rule.quorum, problem).into());
-            }
-            if rule.expires_after_seconds == Some(0) {
-                return Err(Invalid::new("expiry", 0, "must be longer than nothing").into());
-            }
-        }
-        let mut rule = StageRule { approval, gates };
-        if !(says_approval && says_gates) {
+        let mut rule = StageRule::default();
+        if !self.anew {
             let (present, revision) = self.present(session).await?;
-            if !says_approval {
-                rule.approval = present.approval;
-            }
-            if !says_gates {
-                rule.gates = present.gates;
-            }
+            rule = present;
             // Nobody must have changed meanwhile what is kept here.
             by.expected = by.expected.or(revision);
+        }
+        if self.no_approval {
+            rule.approval = None;
+        } else if self.says_approval() || !says_gates {
+            rule.approval = Some(self.approval(rule.approval.take().unwrap_or_default())?);
+        }
+        if says_gates {
+            rule.gates = gates;
         }
         let change = PolicyChange::StageRule { stage: self.stage, rule: Some(rule) };
         change_policy(session, &by, self.model, change).await
     }
 
-    fn approval(&self) -> ApprovalRule {
-        ApprovalRule {
-            approvers: self.approver.iter().cloned().collect(),
-            quorum: self.quorum.unwrap_or(NonZeroU32::MIN),
-            registrant_may_approve: self.registrant_may_approve,
-            requester_may_approve: self.requester_may_approve,
-            expires_after_seconds: self.expires_after,
+    fn says_approval(&self) -> bool {
+        !self.approver.is_empty()
+            || self.quorum.is_some()
+            || self.registrant_may_approve.is_some()
+            || self.requester_may_approve.is_some()
+            || self.expires_after.is_some()
+    }
+
+    /// The rule for approval, with what is said of it in the place of what there was.
+    fn approval(&self, present: ApprovalRule) -> Result<ApprovalRule, Invalid> {
+        let rule = ApprovalRule {
+            approvers: match self.approver.is_empty() {
+                true => present.approvers,
+                false => self.approver.iter().cloned().collect(),
+            },
+            quorum: self.quorum.unwrap_or(present.quorum),
+            registrant_may_approve: self.registrant_may_approve.unwrap_or(present.registrant_may_approve),
+            requester_may_approve: self.requester_may_approve.unwrap_or(present.requester_may_approve),
+            expires_after_seconds: self.expires_after.or(present.expires_after_seconds),
+        };
+        let approvers = u32::try_from(rule.approvers.len()).unwrap_or(u32::MAX);
+        if approvers != 0 && approvers < rule.quorum.get() {
+            let problem = format!(
+                "can never be reached by {}",
+                words::count(approvers.into(), "approver", "approvers")
+            );
+            return Err(Invalid::new("quorum", rule.quorum, problem));
         }
+        if rule.expires_after_seconds == Some(0) {
+            return Err(Invalid::new("expiry", 0, "must be longer than nothing"));
+        }
+        Ok(rule)
     }
 
     /// The rule that holds now: the model's own, which would be replaced, else that of all models. And the revision at
