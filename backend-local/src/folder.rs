@@ -318,7 +318,7 @@ impl ArtifactStore for FolderArtifacts {
         {
             let message =
                 format!("the source gave {} bytes instead of {expected}: it changed meanwhile", blob.size);
-            return Err(StorageError::new(StorageErrorKind::NotDone, message));
+            return Err(StorageError::new(StorageErrorKind::SourceChanged, message));
         }
         incoming.file = Some(file);
         self.settle(incoming, blob)?;

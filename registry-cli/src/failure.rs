@@ -127,7 +127,7 @@ fn kind_of(error: &Error) -> Kind {
         },
         Error::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
         Error::NotNoted { source, .. } | Error::RunNotNoted { source, .. } => kind_of(source),
-        Error::Contention { .. } => Kind::Conflict,
+        Error::Contention { .. } | Error::SourceChanged { .. } => Kind::Conflict,
         Error::PermissionDenied(_) => Kind::AccessDenied,
         Error::Open { .. } => Kind::Invalid,
         Error::NoRegistry { .. } => Kind::NotFound,

@@ -4,7 +4,7 @@
 
 use crate::codec::DecodeError;
 use crate::invalid::Invalid;
-use crate::name::{EnvironmentName, ModelVersion, RequestId, RunName};
+use crate::name::{ArtifactPath, EnvironmentName, ModelVersion, RequestId, RunName};
 use crate::rejection::Rejection;
 use crate::storage::{StorageError, StorageErrorKind};
 use crate::stream::Revision;
@@ -64,6 +64,14 @@ pub enum Error {
         /// Why not.
         source: Box<Error>,
     },
+    /// A file that was to be stored changed while it was read. Nothing was registered.
+    #[error("`{path}` was not stored, and nothing was written: {source}; try again when nobody writes to it")]
+    SourceChanged {
+        /// The file.
+        path: ArtifactPath,
+        /// What was seen.
+        source: StorageError,
+    },
     /// Too many others wrote to the same stream at once. Nothing was written.
     #[error("gave up after {attempts} attempts, each of which another writer overtook; nothing was written")]
     Contention {
@@ -122,7 +130,9 @@ impl From<StorageError> for Error {
             StorageErrorKind::PermissionDenied => Error::PermissionDenied(error),
             StorageErrorKind::Corrupt | StorageErrorKind::Missing => Error::CorruptBytes(error),
             StorageErrorKind::NewerFormat => Error::NewerFormat(error.to_string()),
-            StorageErrorKind::NotDone | StorageErrorKind::Unknown => Error::Unavailable(error),
+            StorageErrorKind::NotDone | StorageErrorKind::Unknown | StorageErrorKind::SourceChanged => {
+                Error::Unavailable(error)
+            }
         }
     }
 }

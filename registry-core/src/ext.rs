@@ -35,7 +35,7 @@ use crate::search::{Page, Query};
 use crate::selector::Selector;
 use crate::stage::Stage;
 use crate::state::{ModelState, VersionState};
-use crate::storage::{Blob, ByteSource, ByteStream, Progress, verified};
+use crate::storage::{Blob, ByteSource, ByteStream, Progress, StorageErrorKind, verified};
 use crate::stream::{Revision, Stream, StreamKind};
 use crate::time::Timestamp;
 use crate::trial::{ConcludedTrial, Judgement, Tally, Traffic, Trial, TrialPlan};
@@ -285,7 +285,11 @@ pub trait RegistryExt: Registry {
         progress: Progress<'_>,
     ) -> impl Future<Output = Result<Artifact, Error>> + Send {
         async move {
-            let blob = self.artifacts().put(source, progress).await?;
+            let put = self.artifacts().put(source, progress).await;
+            let blob = put.map_err(|source| match source.kind {
+                StorageErrorKind::SourceChanged => Error::SourceChanged { path: path.clone(), source },
+                _ => source.into(),
+            })?;
             Ok(Artifact { path: path.clone(), digest: blob.digest, size: blob.size })
         }
     }

@@ -370,6 +370,8 @@ pub enum StorageErrorKind {
     NewerFormat,
     /// The blob is not there.
     Missing,
+    /// What was to be stored changed while it was read. Surely not done; the storage is well.
+    SourceChanged,
 }
 
 impl StorageError {

@@ -12,7 +12,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use registry_core::Hasher;
-use registry_core::storage::{Blob, ByteSource, ByteStream, StorageError};
+use registry_core::storage::{Blob, ByteSource, ByteStream, StorageError, StorageErrorKind};
 
 use crate::log::not_done;
 
@@ -22,7 +22,8 @@ pub(super) const PART: u64 = 8 * 1024 * 1024;
 const PARTS_MAX: u64 = 9_000;
 
 fn changed() -> StorageError {
-    not_done("the source gave other bytes when it was read again: it changed meanwhile")
+    let message = "the source gave other bytes when it was read again: it changed meanwhile";
+    StorageError::new(StorageErrorKind::SourceChanged, message)
 }
 
 /// What the first reading of a source found.
@@ -61,7 +62,7 @@ impl Hashed {
             && expected != size
         {
             let message = format!("the source gave {size} bytes instead of {expected}: it changed meanwhile");
-            return Err(not_done(message));
+            return Err(StorageError::new(StorageErrorKind::SourceChanged, message));
         }
         if !size.is_multiple_of(PART) {
             states.push(hasher.clone());
