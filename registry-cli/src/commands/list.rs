@@ -2,7 +2,8 @@
 
 use clap::Args;
 use registry_core::{
-    Bump, Found, ModelName, ModelState, Need, Registry as _, RegistryExt as _, Selector, Stage, Timestamp,
+    Bump, Error, Found, ModelName, ModelState, Need, Registry as _, RegistryExt as _, Selector, Stage,
+    Timestamp,
 };
 
 use crate::commands::stage::{request_lines, safety_line};
@@ -34,39 +35,53 @@ impl List {
         let is_cut = limit < names.len();
         names.truncate(limit);
         let mut rows = ModelRows { models: Vec::new(), next: names.last().filter(|_| is_cut).cloned() };
+        let mut damaged: Option<Error> = None;
         for name in &names {
-            let state = registry.state(&name.into(), &Need::Whole).await?;
+            let state = match registry.state(&name.into(), &Need::Whole).await {
+                Ok(state) => state,
+                // One that cannot be read does not hide the others.
+                Err(error @ (Error::CorruptLog(_) | Error::NewerFormat(_))) => {
+                    if let Some(earlier) = damaged.replace(error) {
+                        warn(&earlier.to_string());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             // A name without a commit is a registration that broke off, or that is under way.
             if state.exists() {
                 rows.models.push(ModelRow::new(name, &state));
             }
         }
         if session.out.json {
-            return session.out.document(&rows);
+            session.out.document(&rows)?;
+        } else if !rows.models.is_empty() {
+            show_models(session, &rows)?;
+        } else if damaged.is_none() {
+            session.out.line("there are no models yet; `registry register` makes the first")?;
         }
-        if rows.models.is_empty() {
-            return session.out.line("there are no models yet; `registry register` makes the first");
-        }
-        let mut table =
-            Table::new(["MODEL", "PRODUCTION", "LATEST", "VERSIONS", "#AWAITING APPROVAL", "UPDATED"]);
-        for row in &rows.models {
-            let waiting = row.awaiting_approval;
-            table.row([
-                row.model.to_string(),
-                row.production.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string),
-                row.latest.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string),
-                counts(&row.versions),
-                if waiting == 0 { String::new() } else { waiting.to_string() },
-                row.updated.map(words::time).unwrap_or_default(),
-            ]);
-        }
-        session.out.line(table.render(session.out.paint(), ""))?;
-        match &rows.next {
-            Some(next) => {
-                session.out.line(format!("more with: registry list --after {}", quoted(next.as_str())))
-            }
-            None => Ok(()),
-        }
+        damaged.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+fn show_models(session: &mut Session, rows: &ModelRows) -> Result<(), Failure> {
+    let mut table =
+        Table::new(["MODEL", "PRODUCTION", "LATEST", "VERSIONS", "#AWAITING APPROVAL", "UPDATED"]);
+    for row in &rows.models {
+        let waiting = row.awaiting_approval;
+        table.row([
+            row.model.to_string(),
+            row.production.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string),
+            row.latest.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string),
+            counts(&row.versions),
+            if waiting == 0 { String::new() } else { waiting.to_string() },
+            row.updated.map(words::time).unwrap_or_default(),
+        ]);
+    }
+    session.out.line(table.render(session.out.paint(), ""))?;
+    match &rows.next {
+        Some(next) => session.out.line(format!("more with: registry list --after {}", quoted(next.as_str()))),
+        None => Ok(()),
     }
 }
 
