@@ -90,10 +90,9 @@ impl Count {
     pub(crate) fn finish(self, found: &Verification) -> (Population, Vec<Flaw>) {
         let Count { mut row, has_gap } = self;
         // A commit that cannot be read is one that is missing, the last one too.
-        let is_damaged = found
-            .problems
-            .iter()
-            .any(|problem| !matches!(problem, Problem::File { .. } | Problem::RunFile { .. }));
+        let is_damaged = found.problems.iter().any(|problem| {
+            !matches!(problem, Problem::File { .. } | Problem::RunFile { .. } | Problem::Checkpoint { .. })
+        });
         row.gap_free = !has_gap && !is_damaged;
         row.files = found.files;
         row.is_sound = found.is_sound();
@@ -746,6 +745,8 @@ fn missing_bytes(problem: &Problem) -> Option<Exception> {
 fn concerns(problem: &Problem, version: &Version) -> bool {
     match problem {
         Problem::File { version: damaged, .. } => damaged == version,
+        // The report was made of the log.
+        Problem::Checkpoint { .. } => false,
         _ => true,
     }
 }

@@ -34,7 +34,7 @@ pub async fn audit<R: Registry + ?Sized>(registry: &R, options: &AuditOptions) -
     let (mut overview, mut models) = (Vec::new(), Vec::new());
     for model in names(registry, options.model.as_ref()).await? {
         let mut fold = ModelFold::new(&model, options, &rules);
-        let verify = VerifyOptions { bytes: options.bytes, against: None };
+        let verify = VerifyOptions { bytes: options.bytes, ..VerifyOptions::default() };
         let log = registry.verify_reading(&model, verify, |recorded| fold.take(recorded)).await?;
         if is_empty(&log) && options.model.is_none() {
             // A registration that broke off, or that is under way.
@@ -62,7 +62,7 @@ pub async fn audit<R: Registry + ?Sized>(registry: &R, options: &AuditOptions) -
         // What they say of a version is in its record too; here they are counted and checked.
         for log in registry.streams_of(StreamKind::Experiment).await? {
             let mut count = Count::new(log.clone());
-            let verify = VerifyOptions { bytes: options.bytes, against: None };
+            let verify = VerifyOptions { bytes: options.bytes, ..VerifyOptions::default() };
             let found =
                 registry.verify_reading(&log, verify, |recorded| count.take(recorded, options)).await?;
             let (row, wrong) = count.finish(&found);

@@ -116,6 +116,29 @@ fn expanded(body: &[u8], longest: usize) -> Option<Cow<'_, [u8]>> {
     }
 }
 
+/// Whether a checkpoint says of the log that was folded up to the same commit what the fold says. One that is partial
+/// may leave out what it likes; what it says must be so.
+pub(crate) fn agrees(kept: &ModelState, folded: &ModelState) -> bool {
+    if !kept.partial {
+        return kept == folded;
+    }
+    let rest = ModelState {
+        versions: kept.versions.clone(),
+        spans: kept.spans.clone(),
+        fulfilled: kept.fulfilled.clone(),
+        runs: kept.runs.clone(),
+        concluded: kept.concluded.clone(),
+        partial: true,
+        ..folded.clone()
+    };
+    *kept == rest
+        && kept.versions.iter().all(|(version, state)| folded.versions.get(version) == Some(state))
+        && kept.spans.iter().all(|span| folded.spans.iter().any(|other| other == span))
+        && kept.fulfilled.iter().all(|(id, commit)| folded.fulfilled.get(id) == Some(commit))
+        && kept.runs.iter().all(|(run, state)| folded.runs.get(run) == Some(state))
+        && kept.concluded.iter().all(|(version, trial)| folded.concluded.get(version) == Some(trial))
+}
+
 fn is_long(state: &ModelState) -> bool {
     let commits = state.revision().map_or(0, |revision| revision.get());
     BRIEF_VERSIONS_MAX < state.version_count || BRIEF_COMMITS_MAX < commits

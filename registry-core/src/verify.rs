@@ -3,9 +3,13 @@
 //! whole. What it cannot find by itself is a tail that was cut off, or a log that was rewritten from
 //! some commit on with all digests made anew: for that, compare the head with one noted elsewhere. The crate
 //! `registry-signing` notes the heads of all logs, signed.
+//!
+//! The checkpoints that a storage keeps are no part of the record, but processes that start believe them, if the log
+//! has the commit that they were made at. So what they say is compared with what the log says at that commit.
 
 use futures_util::StreamExt as _;
 
+use crate::checkpoint;
 use crate::codec::DecodeError;
 use crate::content::Artifact;
 use crate::digest::Digest;
@@ -15,6 +19,7 @@ use crate::ext::{HISTORY_PAGE, RegistryExt};
 use crate::name::ArtifactPath;
 use crate::registry::{Recorded, Registry};
 use crate::state::{Head, ModelState};
+use crate::storage::CheckpointKind;
 use crate::stream::{Revision, Stream};
 use crate::version::Version;
 
@@ -25,6 +30,8 @@ pub struct VerifyOptions {
     pub bytes: bool,
     /// A head noted earlier, elsewhere: the log must still hold that very commit.
     pub against: Option<(Revision, Digest)>,
+    /// Put right checkpoints in the place of such that contradict the log, if nothing else is wrong.
+    pub renew_checkpoints: bool,
 }
 
 /// What was found.
@@ -86,6 +93,16 @@ pub enum Problem {
         /// What.
         problem: String,
     },
+    /// What the storage keeps so that processes start quickly contradicts the log: the log is what it was, but a process
+    /// that started since, and what it then wrote, may have gone by something else.
+    Checkpoint {
+        /// The commit that it claims to have been made at.
+        revision: Revision,
+        /// Which one.
+        kind: CheckpointKind,
+        /// Whether a right one was put in its place.
+        renewed: bool,
+    },
     /// There is no commit at all, where one was noted.
     Gone {
         /// The place of the commit that was noted.
@@ -119,6 +136,16 @@ impl std::fmt::Display for Problem {
             }
             Problem::File { version, path, problem } => write!(f, "{version} {path}: {problem}"),
             Problem::RunFile { run, path, problem } => write!(f, "run {run} {path}: {problem}"),
+            Problem::Checkpoint { revision, kind, renewed } => write!(
+                f,
+                "revision {revision}: the {} checkpoint kept there contradicts the log, {}",
+                kind.as_str(),
+                if *renewed {
+                    "and was replaced; start processes anew that run since before that"
+                } else {
+                    "and processes that start believe it until it is renewed"
+                }
+            ),
             Problem::Gone { noted } => {
                 write!(f, "revision {noted}: it is gone, and all of the log with it")
             }
@@ -143,11 +170,56 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
     options: VerifyOptions,
     seen: impl FnMut(&Recorded) + Send,
 ) -> Result<Verification, Error> {
-    let (mut found, state) = read(registry, stream, Revision::FIRST, options.against, seen).await?;
+    // Read before the log, so that the log has the commits that they were made at.
+    let kept = checkpoints(registry, stream).await?;
+    let (mut found, state) = read(registry, stream, Revision::FIRST, options.against, &kept, seen).await?;
+    if options.renew_checkpoints {
+        renew(registry, stream, &state, &mut found).await?;
+    }
     if options.bytes {
         verify_files(registry, &state, &mut found).await?;
     }
     Ok(found)
+}
+
+/// The checkpoints that can be read. Others are never believed.
+async fn checkpoints<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+) -> Result<Vec<(CheckpointKind, ModelState, Head)>, Error> {
+    let mut kept = Vec::new();
+    for kind in [CheckpointKind::Brief, CheckpointKind::Whole] {
+        let body = registry.commits().load_checkpoint(stream, kind).await?;
+        if let Some((state, head)) = body.and_then(|body| checkpoint::decode(stream, &body)) {
+            kept.push((kind, state, head));
+        }
+    }
+    Ok(kept)
+}
+
+/// Puts right checkpoints in the place of those that contradict a log that is sound.
+async fn renew<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+    state: &ModelState,
+    found: &mut Verification,
+) -> Result<(), Error> {
+    if !found.problems.iter().all(is_checkpoint) {
+        return Ok(());
+    }
+    for problem in &mut found.problems {
+        if let Problem::Checkpoint { kind, renewed, .. } = problem
+            && let Some(body) = checkpoint::encode(stream, *kind, state)
+        {
+            registry.commits().save_checkpoint(stream, *kind, body.into()).await?;
+            *renewed = true;
+        }
+    }
+    Ok(())
+}
+
+fn is_checkpoint(problem: &Problem) -> bool {
+    matches!(problem, Problem::Checkpoint { .. })
 }
 
 pub(crate) async fn verify_since<R: Registry + ?Sized>(
@@ -155,10 +227,10 @@ pub(crate) async fn verify_since<R: Registry + ?Sized>(
     stream: &Stream,
     noted: (Revision, Digest),
 ) -> Result<Verification, Error> {
-    let (found, _) = read(registry, stream, noted.0, Some(noted), |_| {}).await?;
+    let (found, _) = read(registry, stream, noted.0, Some(noted), &[], |_| {}).await?;
     match found.commits {
         // Where the log ends instead, only its beginning can tell.
-        0 => Ok(read(registry, stream, Revision::FIRST, Some(noted), |_| {}).await?.0),
+        0 => Ok(read(registry, stream, Revision::FIRST, Some(noted), &[], |_| {}).await?.0),
         _ => Ok(found),
     }
 }
@@ -169,6 +241,7 @@ async fn read<R: Registry + ?Sized>(
     stream: &Stream,
     first: Revision,
     against: Option<(Revision, Digest)>,
+    kept: &[(CheckpointKind, ModelState, Head)],
     mut seen: impl FnMut(&Recorded) + Send,
 ) -> Result<(Verification, ModelState), Error> {
     let mut found = Verification { commits: 0, files: 0, bytes: 0, head: None, problems: Vec::new() };
@@ -181,6 +254,7 @@ async fn read<R: Registry + ?Sized>(
             Ok(page) => {
                 for recorded in &page {
                     check(recorded, &mut state, &mut found, against);
+                    compare(kept, &state, &mut found);
                     seen(recorded);
                     last = Some(recorded.commit.revision);
                     next = recorded.commit.revision.next();
@@ -247,6 +321,16 @@ fn check(
         found.problems.push(Problem::OtherHistory { revision, noted, found: recorded.digest });
     }
     state.apply(commit, recorded.digest);
+}
+
+/// Holds the checkpoints of a commit against the fold up to it. Behind damage the fold is not what they were made of.
+fn compare(kept: &[(CheckpointKind, ModelState, Head)], folded: &ModelState, found: &mut Verification) {
+    for (kind, state, head) in kept.iter().filter(|(_, _, head)| Some(*head) == folded.head) {
+        if found.problems.iter().all(is_checkpoint) && !checkpoint::agrees(state, folded) {
+            let (revision, kind) = (head.revision, *kind);
+            found.problems.push(Problem::Checkpoint { revision, kind, renewed: false });
+        }
+    }
 }
 
 async fn verify_files<R: Registry + ?Sized>(

@@ -338,7 +338,11 @@ pub async fn verify_against<R: Registry + ?Sized>(
 ) -> Result<HeldAgainst, Error> {
     let mut logs = Vec::new();
     for noted in &heads.logs {
-        let options = VerifyOptions { bytes, against: Some((noted.revision, noted.digest)) };
+        let options = VerifyOptions {
+            bytes,
+            against: Some((noted.revision, noted.digest)),
+            ..VerifyOptions::default()
+        };
         let verification = registry.verify(&noted.log, options).await?;
         logs.push(HeldLog { noted: noted.clone(), verification });
     }
@@ -349,7 +353,8 @@ pub async fn verify_against<R: Registry + ?Sized>(
             if noted.contains(&log) {
                 continue;
             }
-            let verification = registry.verify(&log, VerifyOptions { bytes, against: None }).await?;
+            let verification =
+                registry.verify(&log, VerifyOptions { bytes, ..VerifyOptions::default() }).await?;
             // A first commit that broke off, or that is under way.
             if verification.commits != 0 || !verification.is_sound() {
                 others.push(OtherLog { log, verification });

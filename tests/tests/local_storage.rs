@@ -40,7 +40,8 @@ async fn a_folder_that_was_moved_is_the_same_registry() {
     std::fs::create_dir_all(new.parent().unwrap()).unwrap();
     std::fs::rename(&old, &new).unwrap();
     let registry = backend_local::open(&new).unwrap();
-    let found = registry.verify(&model(), VerifyOptions { bytes: true, against: None }).await.unwrap();
+    let found =
+        registry.verify(&model(), VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
     assert!(found.is_sound() && found.files == 1);
     let bytes = std::fs::read(new.join("registry.db")).unwrap();
     let absolute = place.path().display().to_string();

@@ -180,8 +180,10 @@ async fn what_python_registered_is_verified_and_promoted_here(variable: &'static
         let version = "2.0.0".parse().unwrap();
         registry.promote(&by("bo"), &fraud(), &version, stage, PromoteOptions::default()).await.unwrap();
     }
-    let verified =
-        registry.verify(&fraud(), registry_core::VerifyOptions { bytes: true, against: None }).await.unwrap();
+    let verified = registry
+        .verify(&fraud(), registry_core::VerifyOptions { bytes: true, ..Default::default() })
+        .await
+        .unwrap();
     assert!(verified.is_sound() && 3 <= verified.files, "{verified:?}");
     // Another process reads them by what is on record.
     let live = on.options().open().unwrap().get(&fraud(), &Selector::PRODUCTION).await.unwrap();

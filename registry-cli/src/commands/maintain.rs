@@ -39,6 +39,10 @@ pub(crate) struct Verify {
     /// of them will do. It must not come from where the checkpoint comes from
     #[arg(long, value_name = "KEY", requires = "against")]
     public_key: Vec<PathBuf>,
+    /// Put right checkpoints, which the storage keeps so that processes start quickly, in the place of such that
+    /// contradict a log that is sound. Processes that run are to be started anew then
+    #[arg(long)]
+    renew_checkpoints: bool,
 }
 
 /// What the record is held against.
@@ -97,6 +101,10 @@ struct VerifiedAll {
 impl Verify {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let against = match &self.against {
+            Some(Against::Checkpoint(_)) if self.renew_checkpoints => {
+                let problem = "goes with the logs of this registry alone, without a signed checkpoint";
+                return Err(Invalid::new("option", "--renew-checkpoints", problem).into());
+            }
             Some(Against::Checkpoint(file)) => return self.against_checkpoint(session, file).await,
             Some(Against::Head(..)) if !self.public_key.is_empty() => {
                 let problem = "a head is not signed; --public-key is for a checkpoint";
@@ -109,12 +117,13 @@ impl Verify {
             Some(Against::Head(revision, digest)) => Some((*revision, *digest)),
             None => None,
         };
-        let registry = session.open(Purpose::Read).await?;
+        let purpose = if self.renew_checkpoints { Purpose::Change } else { Purpose::Read };
+        let registry = session.open(purpose).await?;
         let logs = match self.models.is_empty() {
             true => registry.all_streams().await?,
             false => self.models.iter().map(Stream::from).collect(),
         };
-        let options = VerifyOptions { bytes: self.bytes, against };
+        let options = VerifyOptions { bytes: self.bytes, against, renew_checkpoints: self.renew_checkpoints };
         let mut all = VerifiedAll { is_sound: true, logs: Vec::new() };
         let mut problems = 0_u64;
         for log in logs {

@@ -390,7 +390,7 @@ async fn the_files_of_a_run_are_kept_without_a_version() {
     let archived = crate::archive::ArchiveManifest::of(&*world.registry, None).await.unwrap();
     assert_eq!(archived.blobs().map(|blob| blob.digest).collect::<Vec<_>>(), [file.digest]);
     let stream = || Stream::Experiment("xgboost-v1".parse().unwrap());
-    let options = crate::VerifyOptions { bytes: true, against: None };
+    let options = crate::VerifyOptions { bytes: true, ..Default::default() };
     let sound = world.registry.verify(stream(), options).await.unwrap();
     assert!(sound.is_sound() && sound.files == 1, "{sound:?}");
     world.artifacts.damage(&file.digest, Some(Bytes::from_static(b"other bytes!")));

@@ -138,6 +138,7 @@ macro_rules! exam {
             a_reader_hours_behind_catches_up,
             a_cold_reader_agrees_with_a_warm_one,
             checkpoints_that_do_not_fit_are_ignored,
+            checkpoints_that_lie_are_found_and_renewed,
             what_was_in_production_when,
             a_damaged_record_is_found_and_named,
             damaged_bytes_are_found_and_named,

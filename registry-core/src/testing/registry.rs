@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{Candidate, Damage, Handle};
+use crate::checkpoint;
 use crate::command::{By, Command, Request, VersionChoice};
 use crate::compare::Significance;
 use crate::content::{Content, Finite, Metric};
@@ -129,7 +130,8 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     registry.delete(&by("alice"), &model, &v31).await.unwrap();
     registry.undelete(&by("alice"), &model, &v31).await.unwrap();
 
-    let sound = other.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
+    let sound =
+        other.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
     assert!(sound.is_sound(), "{:?}", sound.problems);
     assert_eq!(sound.files, 2);
     let replayed =
@@ -497,6 +499,56 @@ pub async fn checkpoints_that_do_not_fit_are_ignored(candidate: &dyn Candidate) 
     }
 }
 
+/// What a checkpoint says wrongly of a commit that is there is believed by those who start, so verifying finds it,
+/// and puts it right if asked to.
+pub async fn checkpoints_that_lie_are_found_and_renewed(candidate: &dyn Candidate) {
+    let handle = candidate.open().await;
+    let registry = handle.registry();
+    let model = name("lied");
+    for minor in 0..40_u32 {
+        register(&registry, &model, &format!("1.{minor}.0")).await.unwrap();
+    }
+    promote(&registry, &model, "1.7.0", &TO_PRODUCTION).await;
+    let truth = registry.model(&model).await.unwrap();
+    assert!(registry.verify(&model, VerifyOptions::default()).await.unwrap().is_sound());
+
+    let lie = |change: &dyn Fn(&mut ModelState)| {
+        let mut lie = (*truth).clone();
+        change(&mut lie);
+        lie
+    };
+    let stage = |state: &mut ModelState, text: &str, stage| {
+        let mut moved = (**state.version(&version(text)).unwrap()).clone();
+        moved.stage = stage;
+        state.versions.insert_mut(moved.version.clone(), Arc::new(moved));
+    };
+    let lies = [
+        lie(&|state| state.production = Some(version("1.39.0"))),
+        lie(&|state| state.description = Some("another".parse().unwrap())),
+        lie(&|state| stage(state, "1.7.0", Stage::Archived)),
+        lie(&|state| state.version_count += 1),
+    ];
+    let revision = truth.revision().unwrap();
+    for lie in lies {
+        for kind in [CheckpointKind::Brief, CheckpointKind::Whole] {
+            let body = Bytes::from(checkpoint::encode(&stream(&model), kind, &lie).unwrap());
+            handle.log.save_checkpoint(&stream(&model), kind, body).await.unwrap();
+            for renew_checkpoints in [false, true] {
+                let options = VerifyOptions { renew_checkpoints, ..VerifyOptions::default() };
+                let found = candidate.open().await.registry().verify(&model, options).await.unwrap();
+                assert_eq!(
+                    found.problems,
+                    [Problem::Checkpoint { revision, kind, renewed: renew_checkpoints }]
+                );
+            }
+            let cold = candidate.open().await.registry();
+            assert!(cold.verify(&model, VerifyOptions::default()).await.unwrap().is_sound());
+            assert_eq!(in_production(&cold, &model).await, Some(version("1.7.0")));
+            assert_eq!(cold.model(&model).await.unwrap(), truth);
+        }
+    }
+}
+
 /// As of any instant, through rollbacks and gaps.
 pub async fn what_was_in_production_when(candidate: &dyn Candidate) {
     let clock = Arc::new(ManualClock::new(instant("2024-01-01")));
@@ -573,7 +625,8 @@ pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
         assert!(error.to_string().contains(&file.digest.to_string()), "{damage:?}: {error}");
     }
     let registry = candidate.open().await.registry();
-    let found = registry.verify(&model, VerifyOptions { bytes: true, against: None }).await.unwrap();
+    let found =
+        registry.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
     let named: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     assert_eq!(named.len(), 4, "{named:?}");
     for (problem, number) in named.iter().zip(["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0"]) {

@@ -34,7 +34,7 @@ pub(crate) async fn the_five_questions(world: World) {
     let last = &log.last().unwrap().commit;
     assert_eq!(last.actor.as_str(), "ana@example.com");
     assert_eq!(last.reason.as_ref().unwrap().as_str(), "wrong in the evening");
-    let options = VerifyOptions { bytes: true, against: None };
+    let options = VerifyOptions { bytes: true, ..VerifyOptions::default() };
     assert!(world.registry.verify(&world.model, options).await.unwrap().is_sound());
 }
 
