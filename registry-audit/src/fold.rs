@@ -134,6 +134,15 @@ impl Span {
         let begins_before = self.since.at < until || self.since.at == from;
         self.version == summary.version && begins_before && self.until.is_none_or(|end| from < end)
     }
+
+    /// Whether it began with a promotion that the rule on record would not have let through. The library writes no such
+    /// thing: somebody else wrote to the storage, or made the library believe something else.
+    fn passed_by_the_rule(&self) -> bool {
+        self.cause == Cause::Promotion
+            && self.rule.rule.as_ref().is_some_and(|rule| rule.approval.is_some())
+            && self.request.is_none()
+            && !self.approval_overridden
+    }
 }
 
 /// The commits of one model, on their way into a report.
@@ -610,9 +619,14 @@ impl<'a> ModelFold<'a> {
         let mut exceptions = Vec::new();
         for span in &self.spans {
             let signed = self.state.version(&span.version).and_then(|version| signature_file(version));
-            let unapproved = (!span.was_approved).then(|| {
-                (ExceptionKind::NotApproved, "in production without an approval on record".to_owned())
-            });
+            let unapproved = if !span.was_approved {
+                Some("in production without an approval on record")
+            } else if span.passed_by_the_rule() {
+                Some("approval was demanded, and this promotion went without; an earlier one was approved")
+            } else {
+                None
+            };
+            let unapproved = unapproved.map(|detail| (ExceptionKind::NotApproved, detail.to_owned()));
             let unsigned = signed
                 .is_none()
                 .then(|| (ExceptionKind::NotSigned, "in production without a file `*.sig`".to_owned()));

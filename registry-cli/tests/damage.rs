@@ -5,6 +5,19 @@
 mod common;
 
 use common::World;
+use serde_json::{Value, json};
+
+/// Keeps a checkpoint of `fraud` that says something else than the brief one, which with so few versions says all.
+fn lie(world: &World, kind: &str, change: impl Fn(&mut Value)) {
+    let connection = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
+    let select = "SELECT body FROM checkpoints WHERE stream = 'model/fraud' AND kind = 'brief'";
+    let body: Vec<u8> = connection.query_row(select, [], |row| row.get(0)).unwrap();
+    let mut checkpoint: Value = serde_json::from_slice(&body).unwrap();
+    change(&mut checkpoint["state"]);
+    let body = checkpoint.to_string().into_bytes();
+    let replace = "INSERT OR REPLACE INTO checkpoints (stream, kind, body) VALUES ('model/fraud', ?1, ?2)";
+    connection.execute(replace, rusqlite::params![kind, body]).unwrap();
+}
 
 fn two_models() -> World {
     let world = World::new();
@@ -41,15 +54,7 @@ fn a_checkpoint_that_lies_is_found_and_renewed() {
         world.ok(&["register", "fraud", "model.bin", "--version", &format!("v{number}")]);
     }
     assert!(world.ok(&["verify"]).contains("sound"));
-    let connection = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
-    let lied = connection
-        .execute(
-            "UPDATE checkpoints SET body = CAST(replace(CAST(body AS TEXT), '\"production\":\"v1.0.0\"', \
-             '\"production\":\"v2.0.0\"') AS BLOB) WHERE stream = 'model/fraud' AND kind = 'brief'",
-            [],
-        )
-        .unwrap();
-    assert_eq!(lied, 1);
+    lie(&world, "brief", |state| state["production"] = json!("v2.0.0"));
     assert!(world.ok(&["get", "fraud", "production"]).contains("v2.0.0"), "it is believed");
 
     let ran = world.run(&["verify"]);
@@ -60,4 +65,30 @@ fn a_checkpoint_that_lies_is_found_and_renewed() {
     assert!(ran.stdout.contains("was replaced"), "{}", ran.stdout);
     assert!(world.ok(&["verify"]).contains("sound"));
     assert!(world.ok(&["get", "fraud", "production"]).contains("v1.0.0"));
+}
+
+/// An auditor sees what was let through: the report is made of the log.
+#[test]
+fn a_rule_that_was_lied_away_shows_in_the_audit() {
+    let world = two_models();
+    world.ok(&["register", "fraud", "model.bin", "--version", "v2"]);
+    world.ok(&["policy", "set", "production", "--model", "fraud", "--approver", "bo"]);
+    world.ok(&["promote", "fraud", "v2", "--to", "staging"]);
+    world.ok(&["promote", "fraud", "v2", "--to", "production"]);
+    world.ok(&["approve", "fraud", "v2", "--actor", "bo"]);
+    world.ok(&["rollback", "fraud", "-m", "slow"]);
+    world.ok(&["lift-quarantine", "fraud", "v2", "-m", "mended"]);
+    world.ok(&["promote", "fraud", "v2", "--to", "staging"]);
+    for number in 0..8 {
+        world.ok(&["tag", "fraud", &format!("t{number}")]);
+    }
+    let exceptions = || world.run(&["audit", "fraud"]).stdout;
+    let without = "approval was demanded, and this promotion went without";
+    assert!(!exceptions().contains(without), "{}", exceptions());
+
+    lie(&world, "whole", |state| state["policy"] = json!({}));
+    world.ok(&["promote", "fraud", "v2", "--to", "production", "--actor", "mallory"]);
+    assert!(world.ok(&["get", "fraud", "production"]).contains("v2.0.0"), "it is believed");
+    assert!(exceptions().contains(without), "{}", exceptions());
+    assert!(exceptions().contains("contradicts the log"), "{}", exceptions());
 }
