@@ -40,7 +40,7 @@ fn what_a_model_was_made_of_is_told_and_what_becomes_of_it() {
         &[
             "Comparison: v0.1.0 vs v0.1.1",
             "Recommendation: ⚠️ v0.1.1 is better in some and worse in other respects",
-            "└─> model:tumour-diagnosis-v0.1.1",
+            "└─> model:tumour-diagnosis@v0.1.1",
             "└─> deployment:production",
             "Derived from tumour-diagnosis@v0.1.0:",
             "tumour-pocket@v0.1.0 (quantised)",
@@ -69,7 +69,7 @@ fn runs_are_told_apart_and_the_model_knows_its_own() {
             "on ",
             "at commit ",
             "└─> experiment:forests",
-            "└─> model:tumour-diagnosis-v0.1.1",
+            "└─> model:tumour-diagnosis@v0.1.1",
         ],
     );
 }
@@ -172,9 +172,15 @@ fn the_program_in_the_readme_is_one_that_runs() {
     assert_eq!(block, source);
 
     let folder = tempfile::tempdir().unwrap();
-    let ended = Command::new(env!("CARGO_BIN_EXE_first_steps")).current_dir(folder.path()).output().unwrap();
-    let printed = String::from_utf8(ended.stdout).unwrap();
+    let run = || {
+        let ended =
+            Command::new(env!("CARGO_BIN_EXE_first_steps")).current_dir(folder.path()).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let printed = run();
     assert!(printed.starts_with("v0.1.0 of fraud-detection is in production since"), "{printed}");
+    assert_eq!(run(), printed, "the second time it changes nothing");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::path::Path;
 use registry_core::{Error, GateResult, Invalid, Rejection, RejectionKind};
 use serde::Serialize;
 
+use crate::output::one_line;
+
 /// What sort of failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,6 +85,12 @@ impl Failure {
     /// A file that the user named could not be used.
     pub(crate) fn file(path: &Path, problem: impl fmt::Display) -> Self {
         Invalid::new("file", path.display(), problem.to_string()).into()
+    }
+
+    /// A file that was to be made is there.
+    pub(crate) fn taken(path: &Path) -> Self {
+        let path = one_line(&path.display().to_string());
+        Failure::new(Kind::Invalid, format!("`{path}` is there already; choose another file"))
     }
 
     /// The gates that were not passed.
@@ -161,6 +169,10 @@ impl From<registry_signing::Error> for Failure {
             Error::OtherKey { .. } | Error::WrongSignature { .. } | Error::Unsound { .. } => {
                 Failure::new(Kind::Corrupt, error.to_string())
             }
+            Error::NotSigned { .. } => Failure::new(
+                Kind::NotFound,
+                format!("{error}; if one lies elsewhere, give it as --signature"),
+            ),
             Error::NoRandomNumbers(_) => Failure::new(Kind::Unavailable, error.to_string()),
             other => Failure::new(Kind::Invalid, other.to_string()),
         }

@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use registry_core::lineage::{Derivation, Link};
 use registry_core::{Direction, Invalid, Key, Metric, Tags};
@@ -68,6 +69,11 @@ pub(crate) fn percent(text: &str) -> Result<f64, Invalid> {
     if number.is_finite() && 0.0 <= number { Ok(number / 100.0) } else { Err(wrong()) }
 }
 
+/// A whole number that is not zero.
+pub(crate) fn at_least_one<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "expected a whole number of at least 1".to_owned())
+}
+
 /// Which way is better.
 pub(crate) fn direction(text: &str) -> Result<Direction, Invalid> {
     match text {
@@ -84,7 +90,7 @@ pub(crate) struct Pair {
     pub(crate) value: String,
 }
 
-impl std::str::FromStr for Pair {
+impl FromStr for Pair {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -111,7 +117,7 @@ pub(crate) struct MetricArg {
     pub(crate) metric: Metric,
 }
 
-impl std::str::FromStr for MetricArg {
+impl FromStr for MetricArg {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -133,7 +139,7 @@ pub(crate) struct MetricRange {
     pub(crate) high: Option<f64>,
 }
 
-impl std::str::FromStr for MetricRange {
+impl FromStr for MetricRange {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -168,7 +174,7 @@ impl std::str::FromStr for MetricRange {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InputArg(pub(crate) Link);
 
-impl std::str::FromStr for InputArg {
+impl FromStr for InputArg {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -193,7 +199,7 @@ impl std::str::FromStr for InputArg {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DerivationArg(pub(crate) Link);
 
-impl std::str::FromStr for DerivationArg {
+impl FromStr for DerivationArg {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -215,7 +221,7 @@ impl std::str::FromStr for DerivationArg {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EvaluationArg(pub(crate) Link);
 
-impl std::str::FromStr for EvaluationArg {
+impl FromStr for EvaluationArg {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -241,7 +247,7 @@ pub(crate) struct TagArg {
     pub(crate) value: Option<String>,
 }
 
-impl std::str::FromStr for TagArg {
+impl FromStr for TagArg {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {

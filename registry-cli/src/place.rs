@@ -24,8 +24,8 @@ pub(crate) enum Purpose {
     Begin,
 }
 
-/// Opens the registry at a URL or path, or the default one.
-pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dyn Registry>, Failure> {
+/// Where the registry is: at a URL or path, or at the default one.
+fn location_of(given: Option<&str>) -> Result<Location, Failure> {
     let text = match given {
         Some("") => {
             let problem = "is empty; expected a folder or a URL such as `sqlite:/srv/models`";
@@ -36,11 +36,34 @@ pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dy
             Invalid::new("data folder", folder.to_string_lossy(), "is not valid Unicode; give --registry")
         })?,
     };
-    let mut location = Location::parse(&text).unwrap_or_else(|| Location {
+    Ok(Location::parse(&text).unwrap_or_else(|| Location {
         scheme: "sqlite".to_owned(),
-        rest: text.clone(),
+        rest: text,
         options: BTreeMap::new(),
-    });
+    }))
+}
+
+/// Whether both are known to be one registry: the same folder, or the same URL. One that can be reached by two
+/// URLs is not known to be one.
+pub(crate) fn is_same(one: Option<&str>, other: &str) -> bool {
+    let place = |given| {
+        let Location { scheme, rest, mut options } = location_of(given).ok()?;
+        // How it is opened does not say where it is.
+        options.remove("read_only");
+        options.remove("create");
+        let path = rest.strip_prefix("//").unwrap_or(&rest);
+        let rest = match scheme.as_str() {
+            "sqlite" | "file" => PathBuf::from(path).canonicalize().ok()?,
+            _ => path.trim_end_matches('/').into(),
+        };
+        Some((scheme, rest, options))
+    };
+    place(one).is_some_and(|one| place(Some(other)) == Some(one))
+}
+
+/// Opens the registry at a URL or path, or the default one.
+pub(crate) async fn open(given: Option<&str>, purpose: Purpose) -> Result<Arc<dyn Registry>, Failure> {
+    let mut location = location_of(given)?;
     if location.scheme == "sqlite" {
         check_folder(&location, purpose)?;
     }

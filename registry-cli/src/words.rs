@@ -388,7 +388,8 @@ fn registration(registered: &VersionRegistered) -> String {
     if let Some(baseline) = &registered.numbering.baseline {
         match registered.numbering.required {
             Some(bump) => text.push_str(&format!("; against {baseline} the changes are {bump}")),
-            None => text.push_str(&format!("; against {baseline} the signatures could not be compared")),
+            None => text
+                .push_str(&format!("; against {baseline} the changes are not known: a signature is missing")),
         }
     }
     if let Some(reason) = &registered.numbering.overridden {

@@ -65,7 +65,7 @@ fn what_is_refused_makes_no_registry() {
     let folder = other.strip_prefix("file://").unwrap().to_owned();
     for (arguments, code, says) in [
         (vec!["v2", "--name-here", "dev"], 4, "nothing that `v2.0.0` names"),
-        (vec!["v1", "--name-here", "staging"], 2, "names both registries"),
+        (vec!["v1", "--name-here", "staging"], 2, "both registries would be called `staging`"),
         (vec!["v1", "--name-here", "my registry"], 2, "allowed are"),
         (vec!["v1", "--name-here", "dev", "--stage", "production"], 3, "development"),
         (vec!["v1", "--registry", "mlflow+http://me:secret@localhost:1"], 2, "give --name-here"),
@@ -75,6 +75,14 @@ fn what_is_refused_makes_no_registry() {
         assert_eq!(ran.code, code, "{arguments:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(says) && !ran.stderr.contains("secret"), "{arguments:?}: {}", ran.stderr);
         assert!(!std::path::Path::new(&folder).exists(), "{arguments:?}");
+    }
+    let itself = format!("sqlite:{}/../registry", world.registry().display());
+    for name in ["dev", "registry"] {
+        let ran = world.run(&["promote-to", "fraud", "v1", "--to", &itself, "--name-there", name]);
+        assert!(
+            ran.code == 2 && ran.stderr.contains("is the registry that the version comes from"),
+            "{ran:?}"
+        );
     }
     let ran = world.run(&["promote-to", "fraud", "v1", "--to", &other, "--name-here", "dev", "--dry-run"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);

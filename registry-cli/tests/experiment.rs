@@ -244,6 +244,8 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let run = run.trim();
     world.write("words.csv", "1,loss,0.5\n2,loss,low\n");
     world.write("short.csv", "1,loss\n");
+    world.write("wide.csv", "step,loss,acc\n1,0.5,0.9\n");
+    let to_end_it = format!("registry experiment abort \"why\" --run {run}");
     world.write("model.pkl", "weights");
     let before = world.stored();
     for (code, arguments, says) in [
@@ -252,7 +254,11 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         (2, vec!["experiment", "start", "x", "--lease", "24"], "unit"),
         (2, vec!["experiment", "start", "x", "--capture", "everything"], "host-name"),
         (2, vec!["experiment", "start", "x", "--param", "a=1", "--param", "a=2"], "is given twice"),
-        (2, vec!["experiment", "start", "x", "--param", "a=null"], "is null"),
+        (
+            2,
+            vec!["experiment", "start", "x", "--param", "a=null"],
+            "invalid parameter \"a\": its value is null",
+        ),
         (2, vec!["experiment", "log", "--metric", "loss=1"], "--run"),
         (2, vec!["experiment", "log", "--run", "x"], "`<experiment>:<number>`"),
         (2, vec!["experiment", "log", "--run", run], "--param"),
@@ -263,6 +269,13 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             vec!["experiment", "log", "--csv", "short.csv", "--run", run],
             "line 1: expected `step,name,value`",
         ),
+        (
+            2,
+            vec!["experiment", "log", "--csv", "wide.csv", "--run", run],
+            "line 1: `step` is not a step; expected `step,name,value`, for example",
+        ),
+        (2, vec!["experiment", "abort", run, "--run", run], &to_end_it),
+        (2, vec!["experiment", "fail", "another:7", "--run", run], "is the name of a run"),
         (5, vec!["experiment", "log", "--param", "depth=7", "--run", run], "is 6 and cannot become 7"),
         (4, vec!["experiment", "log", "--param", "depth=7", "--run", "x:9"], "no run `x:9`"),
         (
@@ -289,6 +302,9 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         assert!(ran.code == code && ran.stderr.contains(says), "{arguments:?}: {} {}", ran.code, ran.stderr);
         assert_eq!(world.stored(), before, "{arguments:?}");
     }
+    world.write("headed.csv", "step,name,value\n1,loss,0.5\n");
+    world.ok(&["experiment", "log", "--csv", "headed.csv", "--run", run, "--dry-run"]);
+    world.ok(&["experiment", "abort", "epoch 3: too slow", "--run", run, "--dry-run"]);
     world.ok(&["experiment", "start", "x", "--dry-run"]);
     world.ok(&["experiment", "log", "--metric", "loss=1", "--run", run, "--dry-run"]);
     world.ok(&["experiment", "artifact", "model.pkl", "--run", run, "--dry-run"]);

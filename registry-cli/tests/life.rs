@@ -385,6 +385,32 @@ fn watch_shows_what_is_there_and_what_comes() {
 }
 
 #[test]
+fn the_version_in_production_is_compared_with_the_latest() {
+    let world = begun();
+    for (version, file) in [("v1", "model.bin"), ("v2", "better.bin")] {
+        world.ok(&["register", "other", file, "--version", version]);
+    }
+    world.ok(&["promote", "other", "v1", "--to", "staging"]);
+    world.ok(&["promote", "other", "v1", "--to", "production"]);
+    let in_full = world.ok(&["compare", "other", "v1", "v2"]);
+    for asked in [&["compare", "other", "v1"][..], &["compare", "other", "v2"], &["compare", "other"]] {
+        assert_eq!(world.ok(asked), in_full, "{asked:?}");
+    }
+}
+
+#[test]
+fn people_are_told_that_there_is_nothing() {
+    let world = begun();
+    world.ok(&["register", "plain", "model.bin", "--version", "v1"]);
+    assert_eq!(world.ok(&["tag", "plain"]), "plain has no tags\n");
+    assert_eq!(world.ok(&["tag", "plain", "--version", "v1"]), "plain v1.0.0 has no tags\n");
+    assert_eq!(world.ok(&["alias", "plain"]), "plain has no aliases\n");
+    for command in ["tag", "alias"] {
+        assert_eq!(world.json(&[command, "plain"]), serde_json::json!({}));
+    }
+}
+
+#[test]
 fn a_closed_pipe_ends_the_program_quietly() {
     let world = begun();
     world.ok(&["register", "fraud", "model.bin", "--card", "card.toml", "--version", "v1"]);

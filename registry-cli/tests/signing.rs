@@ -125,8 +125,8 @@ fn what_cannot_be_is_refused_and_says_why() {
         (&["sign", "version", "fraud", "v1", "--key", "key.pem", "--output", "d"], 2, "expected P-256"),
         (
             &["sign", "verify", "fraud", "v1", "--public-key", "p256.pub.pem"],
-            2,
-            "has no signature among its files",
+            4,
+            "v1.0.0 has no signature among its files, which would be `model.sig`; if",
         ),
         (
             &["sign", "verify", "fraud", "v1", "--signature", "c", "--public-key", "p256.pub.pem"],

@@ -545,7 +545,11 @@ fn revision(actual: &Option<Revision>) -> String {
 }
 
 fn stages(stages: &[Stage]) -> String {
-    if stages.is_empty() { "no other stage".into() } else { join(stages) }
+    match stages {
+        [] => "no other stage".into(),
+        [one] => one.to_string(),
+        [first @ .., last] => format!("{} or {last}", join(first)),
+    }
 }
 
 fn gates(failed: &[GateResult]) -> String {

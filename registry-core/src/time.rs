@@ -52,13 +52,14 @@ impl Timestamp {
             Some(start) => {
                 Timestamp::from_microseconds(start.microseconds().saturating_add(DAY_MICROSECONDS - 1))
             }
-            None => text.parse(),
+            None => text.parse().map_err(|_| neither_date_nor_instant(text)),
         }
     }
 
     /// Reads an instant, or a bare date as the **first** microsecond of that day in UTC.
     pub fn parse_or_start_of_day(text: &str) -> Result<Self, Invalid> {
-        Timestamp::start_of_day(text).map_or_else(|| text.parse(), Ok)
+        let instant = || text.parse().map_err(|_| neither_date_nor_instant(text));
+        Timestamp::start_of_day(text).map_or_else(instant, Ok)
     }
 
     fn start_of_day(text: &str) -> Option<Self> {
@@ -70,6 +71,12 @@ impl Timestamp {
     pub fn date(self) -> String {
         self.0.to_zoned_datetime(jiff::tz::TimeZone::UTC).date().to_string()
     }
+}
+
+fn neither_date_nor_instant(text: &str) -> Invalid {
+    let problem = "expected a date such as `2024-01-15`, or an instant in RFC 3339 with an offset such as \
+                   `2024-01-15T10:30:00Z`";
+    Invalid::new("date or instant", text, problem)
 }
 
 const DAY_MICROSECONDS: i64 = 24 * 60 * 60 * 1_000_000;

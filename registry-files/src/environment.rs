@@ -143,10 +143,14 @@ impl Capture {
         let calm = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-optional-locks"];
         let folder = [OsStr::new("-C"), self.folder.as_os_str()];
         let mut git = Command::new("git");
-        git.args(folder).args(calm).args(words);
+        // In the language that `NO_REPOSITORY` is written in.
+        git.args(folder).args(calm).args(words).env("LC_ALL", "C");
         asked(git)
     }
 }
+
+/// What git says outside of a repository.
+const NO_REPOSITORY: &str = "not a git repository";
 
 fn shown(problem: impl std::fmt::Display) -> String {
     problem.to_string()
@@ -182,17 +186,14 @@ fn version<const N: usize>(tool: &str, programs: [&str; N]) -> Result<Text, Stri
 
 /// What a program says, if it ends well and in time.
 fn asked(mut command: Command) -> Result<String, String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().map_err(|error| format!("{program} cannot be started: {error}"))?;
-    let Some(stdout) = child.stdout.take() else { return Err(format!("{program} has no output")) };
-    let (answer, answered) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut said = Vec::new();
-        let read = stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut said);
-        // Nobody listens any more if it took too long.
-        let _ = answer.send(read.map(|_| said));
-    });
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(format!("{program} has no output"));
+    };
+    let answered = heard(stdout);
+    let complained = heard(stderr);
     let wait = |error| format!("{program} cannot be waited for: {error}");
     let (mut said, mut status) = (None, None);
     let mut waited = Duration::ZERO;
@@ -217,9 +218,30 @@ fn asked(mut command: Command) -> Result<String, String> {
         None => Err(format!("{program} did not answer in {} s", ANSWER_MAX.as_secs())),
         Some(_) if is_late => Err(format!("{program} did not end in {} s", ANSWER_MAX.as_secs())),
         Some(Err(error)) => Err(format!("what {program} says cannot be read: {error}")),
-        Some(Ok(_)) if !status.success() => Err(format!("{program} ended with {status}")),
+        Some(Ok(_)) if !status.success() => {
+            // What it complains of may name what is nobody's business, so it is not repeated.
+            let complaint = complained.recv_timeout(ANSWER_MAX.saturating_sub(waited)).ok();
+            match complaint.and_then(Result::ok) {
+                Some(said) if String::from_utf8_lossy(&said).contains(NO_REPOSITORY) => {
+                    Err("not in a git repository".to_owned())
+                }
+                _ => Err(format!("{program} ended with {status}")),
+            }
+        }
         Some(Ok(said)) => String::from_utf8(said).map_err(|_| format!("{program} does not speak UTF-8")),
     }
+}
+
+/// What is read from a pipe to its end, or as much of it as a tool may say.
+fn heard(pipe: impl Read + Send + 'static) -> mpsc::Receiver<std::io::Result<Vec<u8>>> {
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = pipe.take(ANSWER_BYTES_MAX).read_to_end(&mut said);
+        // Nobody listens any more if it took too long.
+        let _ = answer.send(read.map(|_| said));
+    });
+    answered
 }
 
 fn text_of(path: &Path) -> Result<String, String> {
@@ -289,6 +311,8 @@ mod tests {
             told,
             ["Cargo.lock: is larger than 4194304 bytes", "requirements.txt: is not text in UTF-8"]
         );
+        let outside = Capture::new(folder.path()).git().look();
+        assert_eq!(outside.absent.first().map(|it| it.why.as_str()), Some("not in a git repository"));
         let nowhere = Capture::new(folder.path().join("nowhere")).git().requirements("r.txt").look();
         assert_eq!((nowhere.git, nowhere.files.len(), nowhere.absent.len()), (None, 0, 2));
     }

@@ -1,7 +1,8 @@
 //! Why this exists: whoever verifies must be able to tell three things apart: the signature is not right, the document
 //! is not one that can be read at all, and it is a kind of signature that is good but not known here.
 
-use registry_core::{Invalid, Problem, Stream};
+use registry_core::gate::SIGNATURE_FILE;
+use registry_core::{Invalid, Problem, Stream, Version};
 
 use crate::key::{Algorithm, KeyId};
 
@@ -27,6 +28,12 @@ pub enum Error {
     /// What was given cannot be read.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// No signature lies among the files of the version.
+    #[error("{version} has no signature among its files, which would be `{SIGNATURE_FILE}`")]
+    NotSigned {
+        /// The version.
+        version: Version,
+    },
     /// A good kind of signature or key, which is not known here.
     #[error("{0} cannot be used here; {how}", how = .0.remedy())]
     Unsupported(Unsupported),

@@ -9,8 +9,7 @@ use std::fmt;
 use futures_util::StreamExt as _;
 use registry_core::gate::SIGNATURE_FILE;
 use registry_core::{
-    Artifact, ArtifactPath, Digest, Hasher, Invalid, Manifest, ModelName, Registry, RegistryExt as _,
-    VersionState,
+    Artifact, ArtifactPath, Digest, Hasher, Manifest, ModelName, Registry, RegistryExt as _, VersionState,
 };
 
 use crate::error::Error;
@@ -33,8 +32,7 @@ pub async fn signature_in<R: Registry + ?Sized>(
 ) -> Result<ModelSignature, Error> {
     let path: ArtifactPath = SIGNATURE_FILE.parse()?;
     let Some(file) = version.content.artifacts.get(&path) else {
-        let problem = format!("has no signature among its files, which would be `{SIGNATURE_FILE}`");
-        return Err(Invalid::new("version", &version.version, problem).into());
+        return Err(Error::NotSigned { version: version.version.clone() });
     };
     ModelSignature::parse(&registry.read(file, MODEL_SIGNATURE_BYTES_MAX).await?)
 }

@@ -10,7 +10,7 @@ use registry_core::{
 use crate::card::{self, Statements};
 use crate::cli::Writing;
 use crate::commands::{Session, tell};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::input::{TagArg, tags};
 use crate::place::Purpose;
 use crate::words;
@@ -127,12 +127,18 @@ impl Tag {
 
     async fn show(self, session: &mut Session) -> Result<(), Failure> {
         let registry = session.open(Purpose::Read).await?;
-        let found: Tags = match self.version {
-            None => registry.model(&self.model).await?.tags.clone(),
-            Some(version) => registry.get(&self.model, &version.into()).await?.content.tags.clone(),
+        let (of, found): (String, Tags) = match self.version {
+            None => (self.model.to_string(), registry.model(&self.model).await?.tags.clone()),
+            Some(version) => {
+                let of = format!("{} {version}", self.model);
+                (of, registry.get(&self.model, &version.into()).await?.content.tags.clone())
+            }
         };
         if session.out.json {
             return session.out.document(&found);
+        }
+        if found.is_empty() {
+            return session.out.line(format!("{of} has no tags"));
         }
         for (key, value) in found {
             session.out.line(words::tags(&Tags::from([(key, value)])))?;
@@ -176,6 +182,9 @@ impl Alias {
         let state = registry.model(&self.model).await?;
         if session.out.json {
             return session.out.document(&state.aliases);
+        }
+        if state.aliases.is_empty() {
+            return session.out.line(format!("{} has no aliases", self.model));
         }
         for (alias, version) in &state.aliases {
             session.out.line(format!("{alias} → {version}"))?;
@@ -251,6 +260,11 @@ impl Amend {
         self.statements.lay_over(&mut card.content, &self.model)?;
         let registry_core::Content { metadata, metrics, deployment, links, .. } = card.content;
         let amendment = Amendment { metadata, metrics, deployment, links };
+        if amendment == Amendment::default() {
+            let message = "nothing to add or correct is given; say it with --card, --metric or another option of \
+                           `registry amend --help`";
+            return Err(Failure::new(Kind::Invalid, message));
+        }
         let registry = session.open_to_change(by.dry_run).await?;
         let receipt = registry.amend(&by, &self.model, &self.version, amendment).await?;
         tell(session, registry.as_ref(), Some(&self.model), &receipt).await

@@ -55,6 +55,9 @@ impl From<Archived> for ArchivedView {
 impl Export {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let registry = session.open(Purpose::Read).await?;
+        if self.output.symlink_metadata().is_ok() {
+            return Err(Failure::taken(&self.output));
+        }
         let bar = progress::bar(None, "exporting", !session.out.json);
         let told = |written: u64| bar.set_position(written);
         let done = export_archive(registry.as_ref(), self.model.as_ref(), &self.output, &told).await?;

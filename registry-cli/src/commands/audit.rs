@@ -103,7 +103,10 @@ impl Audit {
     /// The form that is meant.
     fn form(&self, session: &Session) -> Result<Format, Failure> {
         let format = self.format.unwrap_or(if session.out.json { Format::Json } else { Format::Markdown });
-        let refused = |problem| Err(Invalid::new("format", word(format), problem).into());
+        let refused = |problem| {
+            let name = word(format);
+            Err(Failure::new(Kind::Invalid, format!("a report as {name} {problem}")))
+        };
         match (format, &self.output) {
             (Format::Csv, None) => refused("is a file for each table; say with --output into which folder"),
             (Format::Json, None) | (_, Some(_)) => Ok(format),

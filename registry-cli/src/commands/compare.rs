@@ -7,7 +7,7 @@ use registry_core::compare::{CompareOptions, Scores, VersionComparison};
 use registry_core::{Direction, Invalid, Key, ModelName, Registry, RegistryExt as _, Selector};
 
 use crate::commands::Session;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::input::percent;
 use crate::place::Purpose;
 
@@ -16,7 +16,8 @@ use crate::place::Purpose;
 pub(crate) struct Compare {
     /// The model
     model: ModelName,
-    /// The version to compare with, and those that are compared with it. Default: production and latest
+    /// The version to compare with, and those that are compared with it. One alone is compared with that in
+    /// production; if it is that one, latest is compared with it. Default: production and latest
     #[arg(value_name = "SELECTOR")]
     versions: Vec<Selector>,
     /// The model of the versions that are compared, if it is another one
@@ -139,6 +140,25 @@ impl Compare {
         Ok(())
     }
 
+    /// What is compared with production: this, or latest if this is what is in production.
+    async fn another_than_production(
+        &self,
+        registry: &dyn Registry,
+        new: &Selector,
+    ) -> Result<Selector, Failure> {
+        let production = registry.get(&self.model, &Selector::PRODUCTION).await?.version.clone();
+        for selector in [new, &Selector::LATEST] {
+            if registry.get(&self.model, selector).await?.version != production {
+                return Ok(selector.clone());
+            }
+        }
+        let message = format!(
+            "{production} is in production and the latest version, so there is nothing to compare it with; \
+             name two versions"
+        );
+        Err(Failure::new(Kind::Invalid, message))
+    }
+
     async fn compare(
         &self,
         registry: &dyn Registry,
@@ -150,6 +170,12 @@ impl Compare {
             [old, news @ ..] => (old.clone(), news.to_vec()),
         };
         let model = self.with.as_ref().unwrap_or(&self.model);
+        let news = match &news[..] {
+            [new] if self.versions.len() < 2 && *model == self.model => {
+                vec![self.another_than_production(registry, new).await?]
+            }
+            _ => news,
+        };
         let mut comparisons = Vec::new();
         for new in &news {
             comparisons.push(registry.compare((&self.model, &old), (model, new), options).await?);

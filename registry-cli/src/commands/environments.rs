@@ -61,8 +61,19 @@ struct ArrivalMore<'a> {
 impl PromoteTo {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let by = self.writing.by()?;
+        if place::is_same(session.place(), &self.to) {
+            let message = "--to is the registry that the version comes from; give another one";
+            return Err(Failure::new(Kind::Invalid, message));
+        }
         let here = named(self.name_here, session.place(), "--name-here")?;
         let there = named(self.name_there, Some(&self.to), "--name-there")?;
+        if here == there {
+            let message = format!(
+                "both registries would be called `{here}` in the record; call one of them otherwise, with \
+                 --name-here or --name-there"
+            );
+            return Err(Failure::new(Kind::Invalid, message));
+        }
         let options = PromoteToOptions {
             stage: self.stage,
             allow_smaller: self.allow_smaller,

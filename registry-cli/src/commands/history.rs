@@ -26,15 +26,15 @@ pub(crate) struct History {
     #[arg(long, value_name = "REVISION", default_value = "1")]
     from: Revision,
     /// The most commits to show. Default: all
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
 }
 
 impl History {
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let registry = session.open(Purpose::Read).await?;
         let mut next = self.from;
-        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut left = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         while left != 0 {
             let wanted = left.min(PAGE);
             let page = registry.log(&self.model, next, wanted).await?;
@@ -100,7 +100,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     every: Duration,
     /// End after so many commits
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
 

@@ -1,6 +1,7 @@
 //! Why this exists: what must not happen to a model in production is said here, what was observed is brought here by
 //! those who count elsewhere, and this is who looks.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use registry_core::monitor::{
     Summary,
 };
 use registry_core::{
-    Direction, Finite, Invalid, Key, ModelName, Registry as _, RegistryExt as _, Selector, Text, Timestamp,
-    Version,
+    Direction, Finite, Invalid, Key, ModelName, Registry as _, RegistryExt as _, Scope, Selector, Text,
+    Timestamp, Version,
 };
 use registry_monitoring::{Notification, Prometheus, summaries};
 
@@ -22,7 +23,7 @@ use crate::cli::Writing;
 use crate::commands::policy::{purpose, scope};
 use crate::commands::{Session, tell, warn};
 use crate::failure::{Failure, Kind};
-use crate::input::{Pair, direction, parsed_file, percent, text_file};
+use crate::input::{Pair, at_least_one, direction, parsed_file, percent, text_file};
 use crate::output::harmless;
 use crate::output::one_line;
 use crate::outside::{Pulling, Telling};
@@ -54,7 +55,7 @@ impl RulesCommand {
 /// `registry rules show`, `registry rules show fraud-detection`
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The model. Default: the rules of all models
+    /// The model whose own rules are shown too
     model: Option<ModelName>,
 }
 
@@ -65,15 +66,32 @@ impl Show {
         if session.out.json {
             return session.out.document(&policy.monitor);
         }
-        if policy.monitor.is_empty() {
-            let whose = self.model.as_ref().map_or("", |_| " of its own");
-            return session.out.line(format!("there are no rules{whose}; `registry rules set` makes one"));
-        }
-        for (name, rule) in &policy.monitor {
-            session.out.line(harmless(&format!("{name}: {rule}")))?;
+        let Some(model) = &self.model else {
+            if policy.monitor.is_empty() {
+                return session.out.line("there are no rules; `registry rules set` makes one");
+            }
+            return show_rules(session, "", &policy.monitor);
+        };
+        let of_all = registry.policy(&Scope::Registry).await?;
+        for (title, rules, if_none) in [
+            ("all models", &of_all.monitor, "no rules"),
+            (model.as_str(), &policy.monitor, "no rules of its own"),
+        ] {
+            session.out.line(session.out.paint().bold(title))?;
+            if rules.is_empty() {
+                session.out.line(format!("  {if_none}"))?;
+            }
+            show_rules(session, "  ", rules)?;
         }
         Ok(())
     }
+}
+
+fn show_rules(session: &mut Session, indent: &str, rules: &BTreeMap<Key, Rule>) -> Result<(), Failure> {
+    for (name, rule) in rules {
+        session.out.line(harmless(&format!("{indent}{name}: {rule}")))?;
+    }
+    Ok(())
 }
 
 /// `registry rules set slow --metric latency --aggregate p95 --above 200`
@@ -114,7 +132,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "DURATION", value_parser = units::whole_seconds)]
     r#for: Option<u64>,
     /// How many observations a window must hold
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one::<NonZeroU32>)]
     samples: NonZeroU32,
     /// Only tell somebody; roll nothing back
     #[arg(long)]

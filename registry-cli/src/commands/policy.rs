@@ -20,7 +20,7 @@ use crate::card::units;
 use crate::cli::Writing;
 use crate::commands::{Session, tell};
 use crate::failure::Failure;
-use crate::input::{MetricRange, parsed_file};
+use crate::input::{MetricRange, at_least_one, parsed_file};
 use crate::place::Purpose;
 use crate::table::Table;
 use crate::words;
@@ -192,7 +192,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "WHO")]
     approver: Vec<Actor>,
     /// How many different people must approve. At first, one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU32>)]
     quorum: Option<NonZeroU32>,
     /// Let the one who registered the version approve it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]

@@ -7,9 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use registry_core::{
-    EnvironmentName, Invalid, ModelName, RegistryExt as _, Selector, Stream, Timestamp, Version,
-};
+use registry_core::{EnvironmentName, ModelName, RegistryExt as _, Selector, Stream, Timestamp, Version};
 use registry_signing::{
     Algorithm, CHECKPOINT_BYTES_MAX, Covers, LogHead, LogHeads, MODEL_SIGNATURE_BYTES_MAX, ModelSignature,
     SignedCheckpoint, SigningKey, sign_files, signature_in, verify_version,
@@ -374,9 +372,7 @@ fn write_new(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), Failure>
         options.mode(0o600);
     }
     let mut file = options.open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Failure::from(Invalid::new("file", path.display(), "is there already; choose another file"))
-        }
+        std::io::ErrorKind::AlreadyExists => Failure::taken(path),
         _ => Failure::file(path, error),
     })?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());

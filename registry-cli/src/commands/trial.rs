@@ -17,6 +17,7 @@ use crate::card::units;
 use crate::cli::Writing;
 use crate::commands::{Session, tell, tell_people, tell_program};
 use crate::failure::Failure;
+use crate::input::at_least_one;
 use crate::output::Paint;
 use crate::place::Purpose;
 use crate::table::Table;
@@ -110,7 +111,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "MARGIN", value_parser = margin)]
     not_worse_than: Option<Margin>,
     /// How many samples each arm needs before the end
-    #[arg(long, value_name = "N", required_unless_present = "duration")]
+    #[arg(long, value_name = "N", required_unless_present = "duration", value_parser = at_least_one::<NonZeroU64>)]
     samples: Option<NonZeroU64>,
     /// How long it runs, for example 7d
     #[arg(long, value_name = "DURATION", value_parser = units::whole_seconds)]
@@ -119,7 +120,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "P", default_value = "0.05", value_parser = significance)]
     significance: Significance,
     /// How often it may be looked at, the end included; each look then asks for more
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one::<NonZeroU32>)]
     looks: NonZeroU32,
     #[command(flatten)]
     writing: Writing,

@@ -44,17 +44,20 @@ impl ParamValue {
     /// Refuses what is no value, such as a number that is not finite, and what is too long or too deep.
     pub fn new(value: impl Into<Value>) -> Result<Self, Invalid> {
         let value = value.into();
-        let refused = |problem: String| Err(Invalid::new("parameter", "its value", problem));
+        let refused =
+            |shown: &str, problem: String| Err(Invalid::new("value of a parameter", shown, problem));
         if value.is_null() {
-            return refused("is null, or a number that is not finite".to_owned());
+            return refused("null", "is null, or a number that is not finite".to_owned());
         }
         if !fits(&value, ParamValue::DEPTH_MAX) {
-            return refused(format!("is nested deeper than {}", ParamValue::DEPTH_MAX));
+            // To write it out would go as deep as it does.
+            return refused("…", format!("is nested deeper than {}", ParamValue::DEPTH_MAX));
         }
-        let bytes = value.to_string().len();
+        let text = value.to_string();
+        let bytes = text.len();
         if ParamValue::BYTES_MAX < bytes {
             let problem = format!("has {bytes} bytes, more than {}; log a file", ParamValue::BYTES_MAX);
-            return refused(problem);
+            return refused(&text, problem);
         }
         Ok(ParamValue(value))
     }

@@ -85,10 +85,7 @@ impl Graph {
             if let Some(outer) = depth.checked_sub(1) {
                 let _ = write!(text, "  {}└─> ", " ".repeat(outer.saturating_mul(6)));
             }
-            let _ = match (node.kind(), node.version()) {
-                (NodeKind::Model, Some(version)) => writeln!(text, "model:{}-{version}", node.id()),
-                _ => writeln!(text, "{node}"),
-            };
+            let _ = writeln!(text, "{node}");
         }
         let name = |index: NodeIndex| self.node(index).map(ToString::to_string);
         let id = |index: NodeIndex| self.node(index).map(|node| one_line(node.id()));

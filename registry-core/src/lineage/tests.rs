@@ -129,7 +129,7 @@ async fn from_the_data_to_the_deployment_and_beyond() {
       └─> feature-engineering:v1
             └─> feature-set:card:7
                   └─> experiment:exp-003-xgboost
-                        └─> model:fraud-detection-v3.1.0
+                        └─> model:fraud-detection@v3.1.0
                               └─> deployment:production
 
     Made with: code:train.py:4f2a
@@ -141,7 +141,7 @@ async fn from_the_data_to_the_deployment_and_beyond() {
     data:v2023-12
       └─> feature-engineering:v1
             └─> experiment:exp-001
-                  └─> model:fraud-detection-v3.0.0
+                  └─> model:fraud-detection@v3.0.0
 
     Derived from base@v1.0.0, which is not on record here.
 
@@ -302,7 +302,7 @@ async fn as_of_an_instant_nothing_later_is_known() {
 async fn a_version_that_says_nothing_has_itself_for_a_lineage() {
     let registry = in_memory();
     registered(&registry, "fraud@v1.0.0", Content::default()).await;
-    assert_eq!(lineage_of(&registry, "fraud@v1.0.0").await.to_text(), "model:fraud-v1.0.0\n");
+    assert_eq!(lineage_of(&registry, "fraud@v1.0.0").await.to_text(), "model:fraud@v1.0.0\n");
     let missing = registry.lineage(&model("other"), &Selector::Newest, None).await;
     assert!(matches!(missing, Err(Error::Rejected(Rejection::ModelNotFound { .. }))), "{missing:?}");
 }
@@ -317,9 +317,9 @@ async fn features_of_no_set_belong_to_the_version() {
     let features = Some(FeatureSchema::new(None, None, features).unwrap());
     registered(&registry, "n@v1.0.0", Content { features, ..Content::default() }).await;
     let text = lineage_of(&registry, "m@v1.0.0").await.to_text();
-    assert!(text.contains("└─> model:m-v1.0.0") && text.ends_with("\nFeatures: a, b\n"), "{text}");
+    assert!(text.contains("└─> model:m@v1.0.0") && text.ends_with("\nFeatures: a, b\n"), "{text}");
     let text = lineage_of(&registry, "n@v1.0.0").await.to_text();
-    assert_eq!(text, "model:n-v1.0.0\n\nFeatures: a, b\n");
+    assert_eq!(text, "model:n@v1.0.0\n\nFeatures: a, b\n");
     assert_eq!(registry.impact(&name("feature:b"), None).await.unwrap().influence().len(), 2);
 }
 
@@ -394,11 +394,11 @@ async fn circles_that_are_on_record_all_the_same_end() {
     assert_eq!(names(graph.downstream(&name("model:s"))), [""; 0]);
     let lineage = Lineage { of: version("a@v1.0.0"), as_of: None, graph, records, is_cut: false };
     insta::assert_snapshot!(lineage.to_text(), @r"
-    model:a-v1.0.0
+    model:a@v1.0.0
 
     Derived from b@v1.0.0:
 
-    model:b-v1.0.0
+    model:b@v1.0.0
 
     Derived from a@v1.0.0, which is above.
 

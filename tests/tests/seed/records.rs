@@ -64,7 +64,8 @@ pub(crate) async fn metadata(world: World) {
     assert_eq!(log[0].commit.actor, bo.actor);
 }
 
-/// "Tracking Model Lineage": the tree of the document, and its four questions.
+/// "Tracking Model Lineage": the tree of the document, with `@` before the number as everywhere here, and its four
+/// questions.
 pub(crate) async fn lineage(world: World) {
     let mut content = measured(&[]);
     content.metadata.training_data_version = Some("v2024-01".parse().unwrap());
@@ -79,7 +80,7 @@ pub(crate) async fn lineage(world: World) {
 data:v2024-01
   └─> feature-engineering:v1
         └─> experiment:exp-003-xgboost
-              └─> model:fraud-detection-model-v3.1.0
+              └─> model:fraud-detection-model@v3.1.0
                     └─> deployment:production
 ";
     assert_eq!(lineage.to_text(), expected);

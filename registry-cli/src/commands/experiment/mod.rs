@@ -21,7 +21,7 @@ use crate::card::units;
 use crate::cli::Writing;
 use crate::commands::Session;
 use crate::commands::register::{self, scan, uploaded};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::input::{Pair, text_file};
 use crate::output::{one_line, quoted};
 use crate::place::Purpose;
@@ -66,10 +66,12 @@ impl ExperimentCommand {
                 end(session, &run, &writing, RunOutcome::Finished).await
             }
             ExperimentCommand::Fail(Fail { why, run, writing }) => {
-                end(session, &run, &writing, RunOutcome::Failed { reason: why }).await
+                let reason = reason("fail", why)?;
+                end(session, &run, &writing, RunOutcome::Failed { reason }).await
             }
             ExperimentCommand::Abort(Abort { why, run, writing }) => {
-                end(session, &run, &writing, RunOutcome::Aborted { reason: why }).await
+                let reason = reason("abort", why)?;
+                end(session, &run, &writing, RunOutcome::Aborted { reason }).await
             }
             ExperimentCommand::List(list) => list.run(session).await,
             ExperimentCommand::Show(show) => show.run(session).await,
@@ -160,7 +162,10 @@ fn params(given: &[Pair]) -> Result<std::collections::BTreeMap<Key, ParamValue>,
     let mut params = std::collections::BTreeMap::new();
     for pair in given {
         let name: Key = pair.name.parse()?;
-        if params.insert(name, ParamValue::new(pair.json())?).is_some() {
+        let value = ParamValue::new(pair.json()).map_err(|invalid| {
+            Invalid::new("parameter", &pair.name, format!("its value {}", invalid.problem))
+        })?;
+        if params.insert(name, value).is_some() {
             return Err(Invalid::new("parameter", &pair.name, "is given twice"));
         }
     }
@@ -254,7 +259,7 @@ pub(crate) struct Log {
     /// The step at which the values were measured
     #[arg(long, value_name = "N", default_value = "0")]
     step: u64,
-    /// A file of lines `step,name,value`
+    /// A file of lines `step,name,value`, such as `3,loss,0.35`, without a header
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// When the values were measured. Default: now; needed with --request-id, since what is sent again must be the same
@@ -319,6 +324,7 @@ fn numbered(by: &By, number: usize) -> Result<By, Invalid> {
 /// The values in lines `step,name,value`. The first line may say just that.
 fn csv(text: &str) -> Result<Vec<(u64, Measured)>, String> {
     let mut values = Vec::new();
+    let expected = "expected `step,name,value`, for example `3,loss,0.35`, one value a line";
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         let mut fields = line.splitn(3, ',').map(str::trim);
@@ -326,16 +332,17 @@ fn csv(text: &str) -> Result<Vec<(u64, Measured)>, String> {
             if line.is_empty() {
                 continue;
             }
-            return Err(format!("line {}: expected `step,name,value`", number.saturating_add(1)));
+            return Err(format!("line {}: {expected}", number.saturating_add(1)));
         };
         if number == 0 && (step, name, value) == ("step", "name", "value") {
             continue;
         }
         let wrong = |problem: String| format!("line {}: {problem}", number.saturating_add(1));
-        let step = step.parse().map_err(|_| wrong(format!("`{}` is not a step", one_line(step))))?;
+        let step =
+            step.parse().map_err(|_| wrong(format!("`{}` is not a step; {expected}", one_line(step))))?;
         let metric = name.parse().map_err(|invalid: Invalid| wrong(invalid.to_string()))?;
         let value: f64 =
-            value.parse().map_err(|_| wrong(format!("`{}` is not a number", one_line(value))))?;
+            value.parse().map_err(|_| wrong(format!("`{}` is not a number; {expected}", one_line(value))))?;
         values.push((step, Measured { metric, value: value.into() }));
     }
     Ok(values)
@@ -420,6 +427,21 @@ pub(crate) struct Abort {
     run: Which,
     #[command(flatten)]
     writing: Writing,
+}
+
+/// Why a run ends. The name of a run is none: whoever typed it meant that run, and would end the one that
+/// `REGISTRY_RUN` names.
+fn reason(verb: &str, why: Text) -> Result<Text, Failure> {
+    if why.as_str().parse::<RunName>().is_err() {
+        return Ok(why);
+    }
+    let run = one_line(why.as_str());
+    let message = format!(
+        "`{run}` is the name of a run, and a reason was expected; to end that run: \
+         registry experiment {verb} \"why\" --run {}",
+        quoted(&run)
+    );
+    Err(Failure::new(Kind::Invalid, message))
 }
 
 async fn end(
