@@ -58,6 +58,9 @@ pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often an append is tried against other writers, and against failures.
 const RACES_MAX: u32 = 200;
 const FAILURES_MAX: u32 = 6;
+/// How long an attempt counts at most, and how many of them, where one that lost a race lets others pass.
+const ATTEMPT_MAX: Duration = Duration::from_secs(1);
+const SHARES_MAX: u32 = 8;
 
 /// The registry over a log and an artifact store.
 ///
@@ -403,9 +406,24 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Engine<L, A> {
     /// Waits a little, longer after each attempt, and not as long as others do.
     async fn back_off(&self, attempts: u32) {
         let ceiling_us = 500_u64 << attempts.min(8);
-        let random = u64::try_from(self.ids.next_id() & u128::from(u32::MAX)).unwrap_or(0);
-        let wait_us = ceiling_us / 2 + random % (ceiling_us / 2 + 1);
+        let wait_us = ceiling_us / 2 + self.at_random(ceiling_us / 2);
         self.clock.sleep(Duration::from_micros(wait_us)).await;
+    }
+
+    /// The same after a race was lost in an attempt that began then. Where attempts take long, as on a busy server,
+    /// all the others' would fail as well if everybody began anew at once: each goes on at some time within
+    /// as many attempts as it has lost.
+    async fn let_others_pass(&self, races: u32, began: Timestamp) {
+        let took = self.clock.now().since(began).min(ATTEMPT_MAX);
+        let share = took.saturating_mul(races.min(SHARES_MAX));
+        let wait_us = self.at_random(u64::try_from(share.as_micros()).unwrap_or(u64::MAX));
+        self.clock.sleep(Duration::from_micros(wait_us)).await;
+        self.back_off(races).await;
+    }
+
+    /// A number from zero to this one.
+    fn at_random(&self, most: u64) -> u64 {
+        u64::try_from(self.ids.next_id() & u128::from(u32::MAX)).unwrap_or(0) % most.saturating_add(1)
     }
 }
 
@@ -464,6 +482,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
         let mut attempted: Vec<Digest> = Vec::new();
         let (mut races, mut failures) = (0_u32, 0_u32);
         loop {
+            let began = self.clock.now();
             // Both reads at once: on a network they cost one round trip.
             let loaded = try_join(self.load(stream, &slot, true), self.registry_policy(stream)).await;
             let (state, registry) = match (loaded, in_doubt) {
@@ -545,6 +564,7 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                     races += 1;
                     // By whom, only the log can tell; perhaps by this very record.
                     in_doubt.get_or_insert_with(|| InDoubt { attempt, error: taken() });
+                    self.let_others_pass(races, began).await;
                 }
                 Err(error) => {
                     failures += 1;
@@ -559,9 +579,9 @@ impl<L: CommitLog + ?Sized, A: ArtifactStore + ?Sized> Registry for Engine<L, A>
                     {
                         return Err(Error::OutcomeUnknown { request_id: id, source: doubt.error });
                     }
+                    self.back_off(races.max(failures)).await;
                 }
             }
-            self.back_off(races.max(failures)).await;
         }
     }
 
