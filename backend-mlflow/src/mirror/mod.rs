@@ -214,23 +214,25 @@ impl MlflowMirror {
         if from == to {
             return Ok(vec![Arc::clone(last)]);
         }
-        {
+        let at = |state: &ModelState| state.revision().map_or(0, |revision| revision.get());
+        let known: Vec<Arc<ModelState>> = {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = recent.get(model).into_iter().flatten();
-            let at = |state: &ModelState| state.revision().map_or(0, |revision| revision.get());
-            let known: Vec<Arc<ModelState>> =
-                known.filter(|state| (from..=to).contains(&at(state))).cloned().collect();
-            if 0 < from && u64::try_from(known.len()).is_ok_and(|count| count == to - from + 1) {
-                return Ok(known);
-            }
+            recent.get(model).into_iter().flatten().filter(|state| at(state) <= to).cloned().collect()
+        };
+        let within: Vec<Arc<ModelState>> =
+            known.iter().filter(|state| from <= at(state)).map(Arc::clone).collect();
+        if 0 < from && u64::try_from(within.len()).is_ok_and(|count| count == to - from + 1) {
+            return Ok(within);
         }
+        // The log may be long; what is not known is read from the last state before it on.
+        let before = known.iter().rfind(|state| at(state) <= from);
+        let mut state = before.map_or_else(ModelState::new, |state| (**state).clone());
         let mut states = Vec::new();
-        let mut state = ModelState::new();
-        if from == 0 {
+        if at(&state) == from {
             states.push(Arc::new(state.clone()));
         }
         let stream = Stream::from(model);
-        while state.revision().map_or(0, |revision| revision.get()) < to {
+        while at(&state) < to {
             let commits = self.newer(&stream, &state).await?;
             if commits.is_empty() {
                 break;

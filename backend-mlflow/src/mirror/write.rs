@@ -36,9 +36,10 @@ const AT_IT_MAX_US: u64 = 3_000_000;
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// How many notes that are done with may lie about.
 const DONE_MAX: usize = 16;
-/// How long, at first, and how often those are waited for.
+/// How long, at first and at most, and how often those are waited for.
 const WAIT_FIRST: Duration = Duration::from_millis(150);
-const WAITS_MAX: u32 = 4;
+const WAIT_MAX: Duration = Duration::from_secs(1);
+const WAITS_MAX: u32 = 12;
 /// The most characters of a parameter; more would be cut off without a word.
 pub(super) const PARAM_CHARS_MAX: usize = 6_000;
 /// How many tags are written at once.
@@ -131,7 +132,7 @@ impl MlflowMirror {
                 }
                 let key = match announced.take() {
                     Some(key) => key,
-                    None => self.announce(&stream, None, &seen).await?,
+                    None => self.announce(&stream, None, None, &seen).await?,
                 };
                 let written = self.write(model, &stream, &state, &mut seen, snapshot, &key).await;
                 announced = Some(key);
@@ -141,6 +142,10 @@ impl MlflowMirror {
             let newer = self.newer(&stream, &state).await?;
             if newer.is_empty() {
                 return self.finish(&stream, &state, &seen, announced).await;
+            }
+            if let Some(key) = &announced {
+                // Those who wait for it see that this one is at it still, and how far it is.
+                self.announce(&stream, Some(key), Some(&state), &seen).await?;
             }
             let mut next = (*state).clone();
             for (commit, digest) in &newer {
@@ -154,7 +159,7 @@ impl MlflowMirror {
     }
 
     /// Notes that we write, and since when; under a name that nobody has used, so that a note that is done with can
-    /// be taken away by anybody. Or renews a note.
+    /// be taken away by anybody. Or renews a note, with the state that is shown by now.
     ///
     /// Notes of those who are long dead are taken back with it: what they may have written stems from no earlier
     /// revision than the one that is noted now.
@@ -162,6 +167,7 @@ impl MlflowMirror {
         &self,
         stream: &Stream,
         key: Option<&str>,
+        shown: Option<&ModelState>,
         seen: &Seen,
     ) -> Result<String, StorageError> {
         let fresh = || {
@@ -171,6 +177,7 @@ impl MlflowMirror {
         let key = key.map_or_else(fresh, str::to_owned);
         let now = SystemClock.now().microseconds();
         let mut notes = vec![Pair::new(key.as_str(), format!("{} {now}", seen.base))];
+        notes.extend(shown.map(|state| Pair::new(SHOWN, revision_of(state).to_string())));
         let is_dead =
             |note: &str| since(note).is_some_and(|since| SHOWING_MAX_US < now.saturating_sub(since));
         let others = seen.notes.iter().filter(|(other, _)| other.starts_with(SHOWING) && **other != key);
@@ -197,7 +204,7 @@ impl MlflowMirror {
             // Those who wait do not ask all at once.
             let jitter = u32::try_from(SystemIds.next_id() % 100).unwrap_or(0);
             SystemClock.sleep(wait.saturating_add(wait / 100 * jitter)).await;
-            wait = wait.saturating_mul(2);
+            wait = wait.saturating_mul(2).min(WAIT_MAX);
             let notes = self.log.notes(stream).await?.unwrap_or_default();
             if shown_to(&notes).is_some_and(|shown| revision_of(state) <= shown) {
                 return Ok(true);
@@ -295,7 +302,7 @@ impl MlflowMirror {
             made = self.make(model, state, seen).await;
             if RENEW_AFTER < SystemClock.now().since(begun) {
                 // Files may take their time, and who takes longest must not be taken for dead.
-                self.announce(stream, Some(note), seen).await?;
+                self.announce(stream, Some(note), None, seen).await?;
             }
             *seen = self.compare(model, state, snapshot.with(seen.shown.clone())).await?;
         }

@@ -92,6 +92,43 @@ async fn eight_processes_with_25_commits_each_lose_and_double_nothing() {
     }
 }
 
+/// However far one who writes falls behind the others, the log is not read again from its beginning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_who_race_read_no_old_segments() {
+    let counted = Counted::before(&server("REGISTRY_TEST_MLFLOW_3")).await;
+    let name = fresh();
+    let writer = open(&counted.address, &name);
+    register(&writer, "1.0.0").await;
+    for number in 0..40 {
+        let set = [(format!("n{number}").parse().unwrap(), String::new())].into();
+        writer.change_tags(&by("alice"), &fraud(), None, set, Vec::new()).await.unwrap();
+    }
+    let racers: Vec<MlflowRegistry> = (0..6).map(|_| open(&counted.address, &name)).collect();
+    for racer in &racers {
+        racer.model(&fraud()).await.unwrap();
+    }
+    let path = format!("experiments/get-by-name?experiment_name={name}");
+    let found = ask(&counted.address, &path, &serde_json::Value::Null).await;
+    let id = found.pointer("/experiment/experiment_id").unwrap().clone();
+    let filter = "tags.`model-registry.role` = 'segment 0'";
+    let search = serde_json::json!({"experiment_ids": [id], "filter": filter});
+    let found = ask(&counted.address, "runs/search", &search).await;
+    let first = found.pointer("/runs/0/info/run_id").unwrap().as_str().unwrap().to_owned();
+
+    counted.take();
+    let races = racers.iter().enumerate().map(|(number, racer)| async move {
+        for turn in 0..4 {
+            let set = [(format!("r{number}-{turn}").parse().unwrap(), String::new())].into();
+            racer.change_tags(&by("bob"), &fraud(), None, set, Vec::new()).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(races).await;
+    let read = counted.take_runs();
+    assert!(read.len() > 24, "{read:?}");
+    let again = read.iter().filter(|run| **run == first).count();
+    assert_eq!(again, 0, "of {} runs that were read", read.len());
+}
+
 #[tokio::test]
 async fn verbs_make_few_requests() {
     let counted = Counted::before(&server("REGISTRY_TEST_MLFLOW_3")).await;

@@ -25,8 +25,11 @@ pub(crate) async fn ask(address: &str, path: &str, body: &serde_json::Value) -> 
 /// own, so the first line of each tells it all.
 pub(crate) struct Counted {
     pub(crate) address: String,
-    asked: Arc<std::sync::Mutex<Vec<String>>>,
+    asked: Arc<std::sync::Mutex<Vec<Asked>>>,
 }
+
+/// What is asked for, and what after the question mark.
+type Asked = (String, String);
 
 impl Counted {
     pub(crate) async fn before(server: &str) -> Self {
@@ -34,7 +37,7 @@ impl Counted {
         let server = server.strip_prefix("http://").unwrap().to_owned();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let asked: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let asked: Arc<std::sync::Mutex<Vec<Asked>>> = Arc::default();
         let seen = Arc::clone(&asked);
         tokio::spawn(async move {
             loop {
@@ -44,7 +47,8 @@ impl Counted {
                     let mut start = vec![0; 1024];
                     let count = client.read(&mut start).await.unwrap();
                     let text = String::from_utf8_lossy(&start[..count]).into_owned();
-                    let path = text.split(' ').nth(1).unwrap().split('?').next().unwrap().to_owned();
+                    let target = text.split(' ').nth(1).unwrap();
+                    let (path, query) = target.split_once('?').unwrap_or((target, ""));
                     let asked = path.strip_prefix("/api/2.0/mlflow/").or(path.strip_prefix("/api/2.0/"));
                     // A file's own name says nothing here.
                     let asked = match asked.unwrap() {
@@ -53,7 +57,7 @@ impl Counted {
                         }
                         other => other,
                     };
-                    seen.lock().unwrap().push(asked.to_owned());
+                    seen.lock().unwrap().push((asked.to_owned(), query.to_owned()));
                     let mut server = tokio::net::TcpStream::connect(server).await.unwrap();
                     server.write_all(&start[..count]).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
@@ -64,6 +68,16 @@ impl Counted {
     }
 
     pub(crate) fn take(&self) -> Vec<String> {
+        self.take_all().into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// The runs that were read.
+    pub(crate) fn take_runs(&self) -> Vec<String> {
+        let runs = self.take_all().into_iter().filter(|(path, _)| path == "runs/get");
+        runs.map(|(_, query)| query.trim_start_matches("run_id=").to_owned()).collect()
+    }
+
+    fn take_all(&self) -> Vec<Asked> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
