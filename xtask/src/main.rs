@@ -82,6 +82,10 @@ fn test_built(chosen: &[&str]) -> Result<(), String> {
     let servers = servers::start()?;
     let mut variables = servers.variables();
     variables.push(("CARGO_NET_OFFLINE", "true"));
+    let threads = threads().to_string();
+    if std::env::var_os(THREADS).is_none() {
+        variables.push((THREADS, &threads));
+    }
     let all = ["--workspace"];
     let what = if chosen.is_empty() { &all } else { chosen };
     // The runner is a convenience: one process a test, and a summary. Without it the tests are the same.
@@ -95,6 +99,15 @@ fn test_built(chosen: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     run("cargo", &["test", "--workspace", "--all-features", "--doc"], &variables)
+}
+
+/// The runner's variable for how many tests run at once.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
+
+/// Two more than there are cores: a test that waits for the one process of a server leaves a core to others. How many
+/// one server bears is in the runner's configuration.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get) + 2
 }
 
 fn has_nextest() -> bool {
