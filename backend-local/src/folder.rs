@@ -313,13 +313,7 @@ impl ArtifactStore for FolderArtifacts {
         } else {
             put_large(file, incoming.path.clone(), stream, progress).await?
         };
-        if let Some(expected) = source.size()
-            && expected != blob.size
-        {
-            let message =
-                format!("the source gave {} bytes instead of {expected}: it changed meanwhile", blob.size);
-            return Err(StorageError::new(StorageErrorKind::SourceChanged, message));
-        }
+        let blob = blob.announced_by(source)?;
         incoming.file = Some(file);
         self.settle(incoming, blob)?;
         Ok(blob)

@@ -136,7 +136,7 @@ fn check(blob: Blob, hasher: Hasher, seen: u64) -> Result<(), StorageError> {
     if seen == blob.size && hasher.finish() == blob.digest {
         return Ok(());
     }
-    Err(not_done("the source gave other bytes when it was read again: it changed meanwhile"))
+    Err(StorageError::source_changed())
 }
 
 #[async_trait]

@@ -169,7 +169,7 @@ impl ArtifactStore for MemoryArtifacts {
             progress(whole.len() as u64);
         }
         let whole = whole.freeze();
-        let blob = Blob { digest: Digest::of(&whole), size: whole.len() as u64 };
+        let blob = Blob { digest: Digest::of(&whole), size: whole.len() as u64 }.announced_by(source)?;
         locked(&self.blobs).insert(blob.digest, (whole, self.clock.now()));
         Ok(blob)
     }

@@ -252,6 +252,21 @@ pub struct Blob {
     pub size: u64,
 }
 
+impl Blob {
+    /// What was read of a source, unless that had said that it has another size: then it changed meanwhile.
+    pub fn announced_by(self, source: &dyn ByteSource) -> Result<Blob, StorageError> {
+        match source.size() {
+            Some(announced) if announced != self.size => {
+                let given = self.size;
+                let message =
+                    format!("the source gave {given} bytes instead of {announced}: it changed meanwhile");
+                Err(StorageError::new(StorageErrorKind::SourceChanged, message))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
 /// A blob and its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredBlob {
@@ -387,6 +402,12 @@ impl StorageError {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         StorageError { kind, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// A source of bytes that is read twice gave others the second time.
+    pub fn source_changed() -> Self {
+        let message = "the source gave other bytes when it was read again: it changed meanwhile";
+        StorageError::new(StorageErrorKind::SourceChanged, message)
     }
 }
 

@@ -158,7 +158,8 @@ async fn hashed(source: &dyn ByteSource) -> Result<(Blob, Option<Bytes>), Storag
             _ => kept = None,
         }
     }
-    Ok((Blob { digest: hasher.finish(), size }, kept.map(|pieces| pieces.concat().into())))
+    let blob = Blob { digest: hasher.finish(), size }.announced_by(source)?;
+    Ok((blob, kept.map(|pieces| pieces.concat().into())))
 }
 
 /// Passes a source on and tells how much of it has gone by, as often as it is read.

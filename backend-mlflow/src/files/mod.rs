@@ -134,10 +134,6 @@ fn checked(blob: Blob, stream: ByteStream) -> ByteStream {
         seen: u64,
         held: Option<Bytes>,
     }
-    let changed = || {
-        let problem = "the source gave other bytes when it was read again: it changed meanwhile";
-        StorageError::new(StorageErrorKind::NotDone, problem)
-    };
     let start = Checking { stream, hasher: Hasher::new(), seen: 0, held: None };
     Box::pin(futures_util::stream::unfold(Some(start), move |state| async move {
         let mut state = state?;
@@ -148,7 +144,7 @@ fn checked(blob: Blob, stream: ByteStream) -> ByteStream {
                     state.seen = state.seen.saturating_add(piece.len() as u64);
                     state.hasher.update(&piece);
                     if blob.size < state.seen {
-                        return Some((Err(changed()), None));
+                        return Some((Err(StorageError::source_changed()), None));
                     }
                     if let Some(before) = state.held.replace(piece) {
                         return Some((Ok(before), Some(state)));
@@ -158,7 +154,7 @@ fn checked(blob: Blob, stream: ByteStream) -> ByteStream {
                 None if state.seen == blob.size && state.hasher.finish() == blob.digest => {
                     return state.held.map(|last| (Ok(last), None));
                 }
-                None => return Some((Err(changed()), None)),
+                None => return Some((Err(StorageError::source_changed()), None)),
             }
         }
     }))
@@ -219,7 +215,7 @@ mod tests {
                 }
             };
             assert!(passed < 6, "{wrong:?}");
-            assert!(error.message.contains("changed meanwhile"), "{error}");
+            assert_eq!(error.kind, StorageErrorKind::SourceChanged, "{error}");
             assert!(pieces.next().await.is_none());
         }
     }

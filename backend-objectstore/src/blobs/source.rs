@@ -12,7 +12,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use registry_core::Hasher;
-use registry_core::storage::{Blob, ByteSource, ByteStream, StorageError, StorageErrorKind};
+use registry_core::storage::{Blob, ByteSource, ByteStream, StorageError};
 
 use crate::log::not_done;
 
@@ -20,11 +20,6 @@ use crate::log::not_done;
 pub(super) const PART: u64 = 8 * 1024 * 1024;
 /// How many parts a store takes at most, with a margin; larger blobs go in larger parts.
 const PARTS_MAX: u64 = 9_000;
-
-fn changed() -> StorageError {
-    let message = "the source gave other bytes when it was read again: it changed meanwhile";
-    StorageError::new(StorageErrorKind::SourceChanged, message)
-}
 
 /// What the first reading of a source found.
 pub(super) struct Hashed {
@@ -58,16 +53,10 @@ impl Hashed {
                 }
             }
         }
-        if let Some(expected) = source.size()
-            && expected != size
-        {
-            let message = format!("the source gave {size} bytes instead of {expected}: it changed meanwhile");
-            return Err(StorageError::new(StorageErrorKind::SourceChanged, message));
-        }
         if !size.is_multiple_of(PART) {
             states.push(hasher.clone());
         }
-        let blob = Blob { digest: hasher.finish(), size };
+        let blob = Blob { digest: hasher.finish(), size }.announced_by(source)?;
         Ok(Hashed { blob, bytes: kept.map(BytesMut::freeze), states })
     }
 
@@ -124,7 +113,7 @@ impl<'a> Parts<'a> {
         let mut pieces = Vec::new();
         while self.position < range.end {
             if self.left_over.is_empty() {
-                self.left_over = stream.next().await.ok_or_else(changed)??;
+                self.left_over = stream.next().await.ok_or_else(StorageError::source_changed)??;
             }
             let wanted = usize::try_from(range.end - self.position).unwrap_or(usize::MAX);
             let piece = self.left_over.split_to(self.left_over.len().min(wanted));
@@ -140,17 +129,22 @@ impl<'a> Parts<'a> {
                 }
             }
             if !self.left_over.is_empty() {
-                return Err(changed());
+                return Err(StorageError::source_changed());
             }
         }
         self.stream = Some(stream);
-        let Some((mut before, after)) = self.hashed.around(part) else { return Err(changed()) };
+        let Some((mut before, after)) = self.hashed.around(part) else {
+            return Err(StorageError::source_changed());
+        };
         // Beside what is being sent, not in its way.
         let checked = tokio::task::spawn_blocking(move || {
             pieces.iter().for_each(|piece| before.update(piece));
             (before.finish() == after.finish()).then_some(pieces)
         });
-        checked.await.map_err(|_| not_done("hashing was interrupted"))?.ok_or_else(changed)
+        checked
+            .await
+            .map_err(|_| not_done("hashing was interrupted"))?
+            .ok_or_else(StorageError::source_changed)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cases about [`ArtifactStore`].
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -154,6 +155,61 @@ pub async fn a_failing_source_leaves_nothing_behind(candidate: &dyn Candidate) {
         let error = store.put(&source, &|_| {}).await.unwrap_err();
         assert!(error.to_string().contains("the source broke off"), "{error}");
         assert_eq!(all(&*store).await, []);
+    }
+}
+
+/// Says that it has so many bytes, and gives others: always the same, or the second time.
+struct Changing {
+    said: u64,
+    first: Bytes,
+    then: Bytes,
+    opened: AtomicBool,
+}
+
+#[async_trait]
+impl ByteSource for Changing {
+    fn size(&self) -> Option<u64> {
+        Some(self.said)
+    }
+
+    async fn open(&self, start: u64) -> Result<ByteStream, StorageError> {
+        let was_opened = self.opened.swap(true, Ordering::SeqCst);
+        if was_opened { &self.then } else { &self.first }.open(start).await
+    }
+}
+
+/// A source that gives more or fewer bytes than it said it would, or is read twice and gives others then. Stores that
+/// read once take what they read.
+pub async fn a_source_that_changes_is_refused(candidate: &dyn Candidate) {
+    let store = candidate.open().await.artifacts;
+    // A few bytes may go another way than many.
+    for size in [9, 3 * 1024 * 1024, 20 * 1024 * 1024] {
+        let bytes = noise(size);
+        let (longer, shorter) = (noise(size + 1), noise(size - 1));
+        let mut altered = bytes.to_vec();
+        altered[size - 1] ^= 1;
+        for (first, then) in [
+            (longer.clone(), longer.clone()),
+            (shorter.clone(), shorter),
+            (bytes.clone(), longer),
+            (bytes.clone(), altered.into()),
+        ] {
+            let said = size as u64;
+            let source = Changing { said, first: first.clone(), then, opened: AtomicBool::default() };
+            match store.put(&source, &|_| {}).await {
+                Ok(blob) => {
+                    assert!(first == bytes, "{} bytes instead of {size} were taken", first.len());
+                    assert_eq!(blob, Blob { digest: Digest::of(&bytes), size: said });
+                    let read = whole(store.read(&blob.digest, None).await.unwrap()).await.unwrap();
+                    assert!(read == bytes, "{size} bytes came back changed");
+                }
+                Err(refused) => {
+                    assert_eq!(refused.kind, StorageErrorKind::SourceChanged, "{size} bytes: {refused}");
+                    let seen = store.stat(&Digest::of(&first)).await.unwrap();
+                    assert_eq!(seen, None, "{size} bytes that changed are there all the same");
+                }
+            }
+        }
     }
 }
 

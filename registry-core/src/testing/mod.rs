@@ -119,6 +119,7 @@ macro_rules! exam {
             ranges_are_cut_at_the_end,
             missing_blobs_are_told_apart,
             a_failing_source_leaves_nothing_behind,
+            a_source_that_changes_is_refused,
             concurrent_puts_of_the_same_bytes_succeed,
             progress_only_grows,
             blobs_are_listed_in_order_and_pages,
