@@ -75,7 +75,7 @@ fn of_the_seed() -> (Subject, Subject) {
 fn the_comparison_of_the_seed_reads_like_this() {
     let (old, new) = of_the_seed();
     let text = compare(&old, &new, &CompareOptions::default()).to_text();
-    let (shown, _) = text.split_once("\nThe signatures").unwrap();
+    let (shown, _) = text.split_once("\nRequired bump").unwrap();
     assert_eq!(
         shown,
         "Comparison: v3.0.0 vs v3.1.0

@@ -44,7 +44,10 @@ impl Comparison {
 
     fn headline(&self) -> String {
         match (self.required_bump(), self.findings.is_empty()) {
-            (None, _) => "The signatures could not be compared: say which bump this is.".to_owned(),
+            (None, _) => {
+                "Required bump: not known, since a signature or a side of one is missing; say which it is."
+                    .to_owned()
+            }
             (Some(bump), true) => format!("Required bump: {bump} (no change that callers can see)."),
             (Some(bump), false) => format!("Required bump: {bump}."),
         }

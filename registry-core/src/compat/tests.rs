@@ -915,7 +915,7 @@ fn reports_are_readable_by_people() {
     "###);
     let unknown = Comparison { findings: vec![], signature_unknown: true };
     insta::assert_snapshot!(unknown.to_markdown(), @r###"
-    **The signatures could not be compared: say which bump this is.**
+    **Required bump: not known, since a signature or a side of one is missing; say which it is.**
     "###);
 }
 
