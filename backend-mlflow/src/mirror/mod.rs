@@ -17,6 +17,9 @@
 //! on meanwhile: so the last to write writes the latest. (A request that was given up after its time-out, and still arrives
 //! after all that, is the exception.)
 //!
+//! Each time it does it over it notes both anew: that it is at it still, and how far it is. So those who commit
+//! meanwhile need not write as well, and wait until what they committed is shown, or until that note is some seconds old.
+//!
 //! # What is shown
 //!
 //! | the registry | MLflow |
