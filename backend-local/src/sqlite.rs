@@ -159,6 +159,7 @@ type Reply<T> = async_channel::Sender<Result<T, StorageError>>;
 enum Job {
     Append(Box<Record>, Reply<Append>),
     Checkpoint(Stream, CheckpointKind, Bytes, Reply<()>),
+    Mark(Stream, Vec<Term>, Reply<()>),
 }
 
 impl SqliteLog {
@@ -423,7 +424,7 @@ fn write_group(connection: &Connection, group: Vec<Job>) {
             for (job, answer) in group.into_iter().zip(answers) {
                 match job {
                     Job::Append(_, reply) => drop(reply.try_send(Ok(answer))),
-                    Job::Checkpoint(_, _, _, reply) => drop(reply.try_send(Ok(()))),
+                    Job::Checkpoint(_, _, _, reply) | Job::Mark(_, _, reply) => drop(reply.try_send(Ok(()))),
                 }
             }
         }
@@ -432,7 +433,9 @@ fn write_group(connection: &Connection, group: Vec<Job>) {
                 let failure = classified(kind, "writing", &error);
                 match job {
                     Job::Append(_, reply) => drop(reply.try_send(Err(failure))),
-                    Job::Checkpoint(_, _, _, reply) => drop(reply.try_send(Err(failure))),
+                    Job::Checkpoint(_, _, _, reply) | Job::Mark(_, _, reply) => {
+                        drop(reply.try_send(Err(failure)));
+                    }
                 }
             }
         }
@@ -448,6 +451,10 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
                     "INSERT OR REPLACE INTO checkpoints (stream, kind, body) VALUES (?1, ?2, ?3)",
                 )?
                 .execute(params![stream.to_string(), kind.as_str(), &body[..]])?;
+            return Ok(Append::Written);
+        }
+        Job::Mark(stream, terms, _) => {
+            mark(connection, &stream.to_string(), terms)?;
             return Ok(Append::Written);
         }
     };
@@ -469,12 +476,18 @@ fn write_one(connection: &Connection, job: &Job) -> rusqlite::Result<Append> {
     if inserted == 0 {
         return Ok(Append::SlotTaken);
     }
+    mark(connection, &stream, &record.terms)?;
+    Ok(Append::Written)
+}
+
+/// Makes a stream findable by terms.
+fn mark(connection: &Connection, stream: &str, terms: &[Term]) -> rusqlite::Result<()> {
     let mut insert =
         connection.prepare_cached("INSERT OR IGNORE INTO terms (term, stream) VALUES (?1, ?2)")?;
-    for term in &record.terms {
+    for term in terms {
         insert.execute(params![term.as_str(), stream])?;
     }
-    Ok(Append::Written)
+    Ok(())
 }
 
 fn failed(doing: &str, error: rusqlite::Error) -> StorageError {
@@ -575,6 +588,31 @@ impl CommitLog for SqliteLog {
                 })
             })
             .collect()
+    }
+
+    /// Without its name a stream cannot be read either, so that is never missing.
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        let stream = stream.to_string();
+        self.query(|connection| {
+            let mut look =
+                connection.prepare_cached("SELECT 1 FROM terms WHERE term = ?1 AND stream = ?2")?;
+            let mut missing = Vec::new();
+            for term in terms.into_iter().flatten() {
+                if !look.exists(params![term.as_str(), stream])? {
+                    missing.push(Some(term));
+                }
+            }
+            Ok(missing)
+        })
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        let terms = terms.iter().flatten().cloned().collect();
+        self.submit(|reply| Job::Mark(stream.clone(), terms, reply)).await
     }
 
     async fn save_checkpoint(

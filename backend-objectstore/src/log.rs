@@ -75,10 +75,14 @@ impl BucketLog {
             let known = self.known();
             missing.retain(|marker| !known.contains(marker));
         }
+        self.put_markers(&record.stream, missing).await
+    }
+
+    async fn put_markers(&self, stream: &Stream, missing: Vec<Path>) -> Result<(), StorageError> {
         if missing.is_empty() {
             return Ok(());
         }
-        let body = Bytes::from(record.stream.to_string());
+        let body = Bytes::from(stream.to_string());
         let writing = missing.clone().into_iter().map(|marker| {
             let body = body.clone();
             async move { self.bucket.put(&marker, body).await }
@@ -215,6 +219,30 @@ impl CommitLog for BucketLog {
         found.sort_by_cached_key(Stream::to_string);
         found.truncate(limit);
         Ok(found)
+    }
+
+    /// A request for each.
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        let looking = terms.into_iter().map(|term| async move {
+            let marker = self.bucket.keys.marker_of(stream, term.as_ref());
+            let body = self.bucket.get(&marker).await?;
+            // Whose a marker is, its name says; if that was cut, its body does.
+            let is_cut = marker.filename().and_then(key::decode) == Some(Decoded::Cut);
+            let finds = body.is_some_and(|body| !is_cut || body == stream.to_string().as_bytes());
+            Ok::<_, StorageError>((!finds).then_some(term))
+        });
+        let looked = futures_util::stream::iter(looking).buffered(AT_ONCE);
+        looked.try_filter_map(|missing| std::future::ready(Ok(missing))).try_collect().await
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        self.bucket.check_writable()?;
+        let markers = terms.iter().map(|term| self.bucket.keys.marker_of(stream, term.as_ref()));
+        self.put_markers(stream, markers.collect()).await
     }
 
     async fn save_checkpoint(

@@ -67,6 +67,50 @@ fn a_checkpoint_that_lies_is_found_and_renewed() {
     assert!(world.ok(&["get", "fraud", "production"]).contains("v1.0.0"));
 }
 
+/// Takes away in the storage that `fraud` is found by its stage.
+fn hide(world: &World) {
+    let connection = rusqlite::Connection::open(world.registry().join("registry.db")).unwrap();
+    let hide = "DELETE FROM terms WHERE stream = 'model/fraud' AND term = 'stage=production'";
+    assert_eq!(connection.execute(hide, []).unwrap(), 1);
+    assert!(!in_production(world).contains("fraud"), "it is hidden");
+}
+
+fn in_production(world: &World) -> String {
+    world.ok(&["search", "stage = production"])
+}
+
+const MISSED: &str = "it is not found by `stage=production`, as its record says it should be";
+
+#[test]
+fn a_model_that_was_hidden_from_searches_is_found_and_shown_again() {
+    let world = two_models();
+    assert!(in_production(&world).contains("fraud"));
+    assert!(world.ok(&["verify", "--markers"]).contains("sound"));
+    hide(&world);
+    assert!(world.ok(&["verify"]).contains("sound"), "that is looked at only if it is asked for");
+    for (option, then) in
+        [("--markers", "; searches miss it until that is renewed"), ("--renew-markers", ", and is again")]
+    {
+        let ran = world.run(&["verify", option]);
+        assert_eq!(ran.code, 8, "{}", ran.stdout);
+        assert_eq!(ran.stdout.matches("it is not found by").count(), 1, "{}", ran.stdout);
+        assert!(ran.stdout.contains(&format!("{MISSED}{then}")), "{}", ran.stdout);
+    }
+    assert!(world.ok(&["verify", "--markers"]).contains("sound"));
+    assert!(in_production(&world).contains("fraud"));
+}
+
+#[test]
+fn what_a_damaged_log_says_makes_it_findable_by_nothing() {
+    let world = two_models();
+    hide(&world);
+    world.damage_commit("model/fraud", 2);
+    let ran = world.run(&["verify", "--renew-markers"]);
+    assert_eq!(ran.code, 8, "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("{MISSED}; searches miss it")), "{}", ran.stdout);
+    assert_eq!(world.run(&["verify", "churn", "--renew-markers"]).code, 0);
+}
+
 /// An auditor sees what was let through: the report is made of the log.
 #[test]
 fn a_rule_that_was_lied_away_shows_in_the_audit() {

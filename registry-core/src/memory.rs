@@ -38,6 +38,15 @@ struct LogInner {
 }
 
 impl MemoryLog {
+    /// Takes away that a stream is found by a term, or listed at all, as somebody could who can write to a storage.
+    pub fn unmark(&self, stream: &Stream, term: Option<&Term>) {
+        let mut inner = locked(&self.inner);
+        match term {
+            None => drop(inner.streams.remove(&stream.to_string())),
+            Some(term) => drop(inner.terms.remove(&(term.to_string(), stream.to_string()))),
+        }
+    }
+
     /// Replaces a stored record by other bytes, as failing storage would. For tests of what readers
     /// make of it.
     pub fn damage(&self, stream: &Stream, revision: Revision, body: Bytes) {
@@ -104,6 +113,32 @@ impl CommitLog for MemoryLog {
                 .cloned()
                 .collect(),
         })
+    }
+
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        mut terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        let inner = locked(&self.inner);
+        let name = stream.to_string();
+        terms.retain(|term| match term {
+            None => !inner.streams.contains_key(&name),
+            Some(term) => !inner.terms.contains_key(&(term.to_string(), name.clone())),
+        });
+        Ok(terms)
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        let mut inner = locked(&self.inner);
+        let name = stream.to_string();
+        for term in terms {
+            match term {
+                None => drop(inner.streams.insert(name.clone(), stream.clone())),
+                Some(term) => drop(inner.terms.insert((term.to_string(), name.clone()), stream.clone())),
+            }
+        }
+        Ok(())
     }
 
     async fn save_checkpoint(

@@ -125,6 +125,18 @@ pub trait CommitLog: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Stream>, StorageError>;
 
+    /// Those of these terms that the stream is not found by; none in the place of a term is the list of all streams.
+    /// [`append`](CommitLog::append) lets none of a record be missing, so what is missing was taken away in the
+    /// storage.
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError>;
+
+    /// Makes a stream that holds records findable by these terms again, whatever this process remembers to have written.
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError>;
+
     /// Keeps a checkpoint, in place of the one of that kind before it.
     async fn save_checkpoint(
         &self,
@@ -178,6 +190,18 @@ impl<L: CommitLog + ?Sized> CommitLog for std::sync::Arc<L> {
         limit: usize,
     ) -> Result<Vec<Stream>, StorageError> {
         (**self).streams(kind, term, after, limit).await
+    }
+
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        (**self).unmarked(stream, terms).await
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        (**self).mark_again(stream, terms).await
     }
 
     async fn save_checkpoint(

@@ -6,6 +6,11 @@
 //!
 //! The checkpoints that a storage keeps are no part of the record, but processes that start believe them, if the log
 //! has the commit that they were made at. So what they say is compared with what the log says at that commit.
+//!
+//! Nor are the markers by which a log is found across the registry. Whoever takes one away hides a model from a search,
+//! though not from those who know its name. So the storage can be asked for each that the commits give rise to.
+
+use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
 
@@ -20,7 +25,8 @@ use crate::name::ArtifactPath;
 use crate::registry::{Recorded, Registry};
 use crate::state::{Head, ModelState};
 use crate::storage::CheckpointKind;
-use crate::stream::{Revision, Stream};
+use crate::stream::{Revision, Stream, Term};
+use crate::terms::terms;
 use crate::version::Version;
 
 /// What to check.
@@ -32,6 +38,11 @@ pub struct VerifyOptions {
     pub against: Option<(Revision, Digest)>,
     /// Put right checkpoints in the place of such that contradict the log, if nothing else is wrong.
     pub renew_checkpoints: bool,
+    /// Also look whether the log is found by all that its commits make it findable by. In a bucket that is a request
+    /// for each.
+    pub markers: bool,
+    /// The same, and make it findable again where it is not, if the log itself is sound.
+    pub renew_markers: bool,
 }
 
 /// What was found.
@@ -103,6 +114,14 @@ pub enum Problem {
         /// Whether a right one was put in its place.
         renewed: bool,
     },
+    /// The log is not found by something that its commits make it findable by: somebody took that away in the storage, or
+    /// a version of the library wrote it that did not know this term yet.
+    Marker {
+        /// What; none is the list of all logs.
+        term: Option<Term>,
+        /// Whether it is found by that again.
+        renewed: bool,
+    },
     /// There is no commit at all, where one was noted.
     Gone {
         /// The place of the commit that was noted.
@@ -146,6 +165,17 @@ impl std::fmt::Display for Problem {
                     "and processes that start believe it until it is renewed"
                 }
             ),
+            Problem::Marker { term, renewed } => {
+                match term {
+                    None => f.write_str("it is missing from the list of all")?,
+                    Some(term) => write!(f, "it is not found by `{term}`, as its record says it should be")?,
+                }
+                f.write_str(if *renewed {
+                    ", and is again"
+                } else {
+                    "; searches miss it until that is renewed"
+                })
+            }
             Problem::Gone { noted } => {
                 write!(f, "revision {noted}: it is gone, and all of the log with it")
             }
@@ -168,13 +198,24 @@ pub(crate) async fn verify<R: Registry + ?Sized>(
     registry: &R,
     stream: &Stream,
     options: VerifyOptions,
-    seen: impl FnMut(&Recorded) + Send,
+    mut seen: impl FnMut(&Recorded) + Send,
 ) -> Result<Verification, Error> {
     // Read before the log, so that the log has the commits that they were made at.
     let kept = checkpoints(registry, stream).await?;
+    let mut markers = BTreeSet::new();
+    let look_for_markers = options.markers || options.renew_markers;
+    let seen = |recorded: &Recorded| {
+        if look_for_markers {
+            markers.extend(terms(&recorded.commit));
+        }
+        seen(recorded);
+    };
     let (mut found, state) = read(registry, stream, Revision::FIRST, options.against, &kept, seen).await?;
     if options.renew_checkpoints {
         renew(registry, stream, &state, &mut found).await?;
+    }
+    if look_for_markers && 0 < found.commits {
+        verify_markers(registry, stream, markers, options.renew_markers, &mut found).await?;
     }
     if options.bytes {
         verify_files(registry, &state, &mut found).await?;
@@ -215,6 +256,26 @@ async fn renew<R: Registry + ?Sized>(
             *renewed = true;
         }
     }
+    Ok(())
+}
+
+/// Whether the log is found by these, and in the list of all.
+async fn verify_markers<R: Registry + ?Sized>(
+    registry: &R,
+    stream: &Stream,
+    markers: BTreeSet<Term>,
+    renew: bool,
+    found: &mut Verification,
+) -> Result<(), Error> {
+    let markers = std::iter::once(None).chain(markers.into_iter().map(Some)).collect();
+    let missing = registry.commits().unmarked(stream, markers).await?;
+    // A log that is damaged may say anything of what it should be found by.
+    let renewed = renew && !missing.is_empty() && found.problems.iter().all(is_checkpoint);
+    if renewed {
+        registry.commits().mark_again(stream, &missing).await?;
+    }
+    let room = PROBLEMS_MAX.saturating_sub(found.problems.len());
+    found.problems.extend(missing.into_iter().take(room).map(|term| Problem::Marker { term, renewed }));
     Ok(())
 }
 

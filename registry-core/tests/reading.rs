@@ -76,6 +76,18 @@ impl CommitLog for Damaged {
         self.log.streams(kind, term, after, limit).await
     }
 
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        self.log.unmarked(stream, terms).await
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        self.log.mark_again(stream, terms).await
+    }
+
     async fn save_checkpoint(&self, _: &Stream, _: CheckpointKind, _: Bytes) -> Result<(), StorageError> {
         Ok(())
     }

@@ -128,8 +128,10 @@ pub async fn write_and_check(through: &str, directly: &str, writers: u64, commit
     assert_eq!(found.len(), acknowledged.len(), "what is in the log is not what was acknowledged");
     assert_eq!(found.len(), usize::try_from(writers).unwrap() * commits_each);
     assert!(found == acknowledged, "what is in the log is not what was acknowledged");
-    let verified =
-        registry.verify(&model(), VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+    let verified = registry
+        .verify(&model(), VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+        .await
+        .unwrap();
     assert!(verified.is_sound(), "{:?}", verified.problems);
     let state = registry.model(&model()).await.unwrap();
     assert_eq!(u64::try_from(state.versions().count()).unwrap(), verified.files);

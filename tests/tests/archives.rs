@@ -78,7 +78,7 @@ async fn between_all_kinds_of_storage_everything_comes_back_as_it_was() {
                 let (one, other) =
                     (here.model(&model(name)).await.unwrap(), there.model(&model(name)).await.unwrap());
                 assert_eq!(one, other, "{context}");
-                let options = VerifyOptions { bytes: true, ..VerifyOptions::default() };
+                let options = VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() };
                 assert!(there.verify(&model(name), options).await.unwrap().is_sound(), "{context}");
             }
             let again = folder.path().join(format!("again-{target}.tar"));
@@ -143,7 +143,7 @@ async fn cut_off_anywhere_and_asked_again_it_is_as_if_nothing_had_happened() {
                 break;
             }
             for name in there.models(None, 10).await.unwrap() {
-                let options = VerifyOptions { bytes: true, ..VerifyOptions::default() };
+                let options = VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() };
                 let found = there.verify(&name, options).await.unwrap();
                 assert!(found.is_sound(), "{context}: {:?}", found.problems);
             }

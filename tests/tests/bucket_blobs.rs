@@ -214,7 +214,7 @@ async fn a_killed_upload_is_resumed_by_the_next_process_within_little_memory() {
     let found = registry.get(&model, &Selector::LATEST).await.unwrap();
     let file: Artifact = found.content.artifacts.iter().next().unwrap().clone();
     assert!(registry.read(&file, 1 << 30).await.unwrap() == bytes);
-    let options = VerifyOptions { bytes: true, ..VerifyOptions::default() };
+    let options = VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() };
     assert!(registry.verify(&model, options).await.unwrap().is_sound());
 }
 

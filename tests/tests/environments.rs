@@ -96,7 +96,7 @@ struct End {
 
 /// Reads all of it, the bytes as well.
 async fn end_of(registry: &dyn Registry, run: u32, context: &str) -> End {
-    let options = VerifyOptions { bytes: true, ..VerifyOptions::default() };
+    let options = VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() };
     let found = registry.verify(&model(run), options).await.unwrap();
     assert!(found.is_sound() && found.files == 3, "{context}: {:?}", found.problems);
     let log = registry.log(&model(run), Revision::FIRST, 1_000).await.unwrap();

@@ -108,8 +108,10 @@ async fn killed_at_200_instants_while_registering_and_promoting() {
         lines.read_to_string(&mut acknowledged).unwrap();
 
         let registry = backend_local::open(folder.path()).expect("the registry opens");
-        let found =
-            registry.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+        let found = registry
+            .verify(&model, VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+            .await
+            .unwrap();
         assert!(found.is_sound(), "round {round}: {:?}", found.problems);
         let log = registry.log(&model, Revision::FIRST, 100_000).await.unwrap();
         for line in acknowledged.lines().filter(|line| line.contains(' ')) {

@@ -46,8 +46,10 @@ async fn bytes_and_files_go_straight_to_the_bucket() {
             registry_tests::into_production(&registry, &by, &model, &version).await.unwrap();
         }
         registry.rollback(&by, &model, None, false).await.unwrap();
-        let verified =
-            open().verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+        let verified = open()
+            .verify(&model, VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+            .await
+            .unwrap();
         assert!(verified.is_sound() && verified.files == 2, "{variable}: {verified:?}");
         // The file of a version is below the folder of its run, for MLflow's clients.
         let files = buckets().open_files(&place).await.unwrap();

@@ -122,8 +122,10 @@ async fn killed(variable: &str, rounds: std::ops::Range<u64>) {
             continue;
         }
         written += 1;
-        let found =
-            registry.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+        let found = registry
+            .verify(&model, VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+            .await
+            .unwrap();
         assert!(found.is_sound(), "round {round}: {:?}", found.problems);
 
         // Who writes next.

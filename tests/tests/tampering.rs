@@ -1,7 +1,7 @@
 //! Five ways to tamper with a log below the registry, where somebody can write to the storage: an edited record, records
 //! in another order, a tail that is cut off, another log that shares the beginning, and a log made anew with all its
 //! digests. The first two are found by `verify` alone. The others are sound logs, and found by whoever kept a checkpoint
-//! elsewhere: that is what checkpoints are for.
+//! elsewhere: that is what checkpoints are for. And one way beside the log: what it is found by is taken away.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use registry_core::codec::{decode, encode};
 use registry_core::{
-    By, Digest, ModelName, Problem, Registry, RegistryExt as _, Revision, Stream, VerifyOptions, Version,
+    By, Digest, ModelName, Problem, Registry, RegistryExt as _, Revision, Stream, StreamKind, Term,
+    VerifyOptions, Version,
 };
 use registry_signing::{Algorithm, Covers, LogHeads, SignedCheckpoint, SigningKey, verify_against};
 
@@ -100,6 +101,23 @@ impl Storage {
                 }
                 for (index, body) in records.iter().enumerate() {
                     std::fs::write(folder.join(format!("{:020}.json", index + 1)), body).unwrap();
+                }
+            }
+        }
+    }
+}
+
+impl Storage {
+    /// Takes away all that logs are found by, but for their names.
+    fn unmark(self, place: &Path) {
+        match self {
+            Storage::Sqlite => {
+                let database = rusqlite::Connection::open(place.join("registry.db")).unwrap();
+                assert_ne!(database.execute("DELETE FROM terms", []).unwrap(), 0);
+            }
+            Storage::Objects => {
+                for folder in ["names", "terms"] {
+                    std::fs::remove_dir_all(place.join(folder)).unwrap();
                 }
             }
         }
@@ -307,5 +325,43 @@ async fn a_log_made_anew_with_all_its_digests_is_found_by_a_checkpoint_and_by_no
         // A checkpoint of the first commit alone still holds: it narrows where the change is.
         let first = registry.verify_since(&model(), (revision(0), world.digest(0))).await.unwrap();
         assert!(first.is_sound());
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_no_longer_found_is_told_by_verify_and_found_again() {
+    for storage in BOTH {
+        let world = World::new(storage).await;
+        storage.unmark(&world.place());
+        let registry = storage.open(&world.place()).await;
+        let production = Term::new("stage", "production");
+        let found = || async {
+            let by_stage = registry.commits().streams(StreamKind::Model, Some(&production), None, 10);
+            (registry.models(None, 10).await.unwrap(), by_stage.await.unwrap())
+        };
+        // The list of a database is what its logs are read by.
+        let listed = if storage == Storage::Sqlite { vec![model()] } else { vec![] };
+        assert_eq!(found().await, (listed, vec![]), "{storage:?}");
+        assert!(registry.verify(&model(), VerifyOptions::default()).await.unwrap().is_sound());
+
+        let look = VerifyOptions { markers: true, ..VerifyOptions::default() };
+        let renew = VerifyOptions { renew_markers: true, ..VerifyOptions::default() };
+        let mut told = Vec::new();
+        for (options, expected) in [(look, false), (renew, true)] {
+            let problems = registry.verify(&model(), options).await.unwrap().problems;
+            let terms = problems.into_iter().map(|problem| match problem {
+                Problem::Marker { term, renewed } if renewed == expected => term,
+                other => panic!("{storage:?}: {other}"),
+            });
+            told.push(terms.collect::<Vec<Option<Term>>>());
+        }
+        assert_eq!(told[0], told[1]);
+        assert!(told[0].contains(&Some(production.clone())), "{storage:?}: {told:?}");
+        assert_eq!(told[0].contains(&None), storage == Storage::Objects);
+        // Three contents and three stages at least.
+        assert!(6 <= told[0].iter().flatten().count(), "{storage:?}: {told:?}");
+
+        assert!(registry.verify(&model(), look).await.unwrap().is_sound());
+        assert_eq!(found().await, (vec![model()], vec![stream()]), "{storage:?}");
     }
 }

@@ -57,7 +57,7 @@ use registry_core::storage::{
 use registry_core::{Revision, Stream, StreamKind, Term};
 
 use body::{Pointer, Value};
-use name::{ELECTED, KIND, STREAM};
+use name::{ELECTED, KEY, KIND, STREAM};
 use place::{Place, Role, gone};
 
 use crate::rest::{Kind, RestError, Server, next_token};
@@ -235,6 +235,27 @@ impl MlflowLog {
         }
     }
 
+    /// The tags that a search for terms finds a stream by.
+    async fn marks(&self, stream: &Stream) -> Result<HashSet<String>, StorageError> {
+        let mut marks = HashSet::new();
+        let Some(runs) = self.runs_experiment(false).await? else { return Ok(marks) };
+        let (key, kind) = (self.names.stream(stream), stream.kind().as_str());
+        let filter =
+            format!("tags.`{KEY}` = '{key}' AND tags.`{ELECTED}` = '1' AND tags.`{KIND}` = '{kind}'");
+        let failed = |error: RestError| error.failed(format_args!("looking for what {stream} is found by"));
+        let mut token: Option<String> = None;
+        loop {
+            let page = self.server.search_runs(&runs, &filter, token.as_deref()).await;
+            let (found, next) = page.map_err(failed)?;
+            let stream = stream.to_string();
+            let of_stream = found.into_iter().filter(|run| run.tag(STREAM) == Some(stream.as_str()));
+            let tags = of_stream.flat_map(|run| run.data.tags).filter(|tag| tag.value == "1");
+            marks.extend(tags.map(|tag| tag.key));
+            let Some(next) = next else { return Ok(marks) };
+            token = Some(next_token(token, next).map_err(failed)?);
+        }
+    }
+
     /// All streams that a search finds, in the order of their text forms.
     async fn found(&self, kind: StreamKind, term: Option<&Term>) -> Result<Vec<Stream>, StorageError> {
         let mut texts: Vec<String> = Vec::new();
@@ -384,6 +405,29 @@ impl CommitLog for MlflowLog {
         let after = after.map(Stream::to_string).unwrap_or_default();
         let found = self.found(kind, term).await?;
         Ok(found.into_iter().filter(|stream| after < stream.to_string()).take(limit).collect())
+    }
+
+    /// The experiment that leads to a log is what lists it, so that is never missing.
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        mut terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        let marks = self.marks(stream).await?;
+        terms.retain(|term| term.as_ref().is_some_and(|term| !marks.contains(&name::term_tag(term))));
+        Ok(terms)
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        self.check_writable()?;
+        let terms: Vec<Term> = terms.iter().flatten().cloned().collect();
+        let Some(place) = self.find(stream).await? else {
+            let problem = format!("there is no log of {stream} that could be made findable");
+            return Err(StorageError::new(StorageErrorKind::NotDone, problem));
+        };
+        self.head(stream, &place).await?;
+        place.not_found_by(&terms);
+        self.mark(stream, &place, place.last(Role::Terms).unwrap_or(0), &terms).await
     }
 
     async fn save_checkpoint(

@@ -100,6 +100,20 @@ impl Place {
         known.terms.extend(terms.iter().map(|term| (*term).clone()));
     }
 
+    /// Forgets that the stream is found by these.
+    pub(super) fn not_found_by(&self, terms: &[Term]) {
+        let mut known = self.known();
+        for term in terms {
+            known.terms.remove(term);
+        }
+    }
+
+    /// The last number of a role that is known.
+    pub(super) fn last(&self, role: Role) -> Option<u64> {
+        let known = self.known();
+        known.runs.range((role, 0)..=(role, u64::MAX)).next_back().map(|((_, number), _)| *number)
+    }
+
     pub(super) fn is_elected(&self) -> bool {
         self.known().elected
     }

@@ -126,6 +126,36 @@ async fn is_damaged(candidate: &OnMlflow, warm: Option<&MlflowLog>, next: u64, s
     }
 }
 
+/// Whoever takes away a tag that a search goes by hides a log from it. Writers know that they have written it.
+#[tokio::test]
+async fn a_tag_of_a_term_that_was_taken_away_is_told_and_written_again() {
+    for variable in SERVERS {
+        let candidate = OnMlflow::new(variable);
+        let log = candidate.log();
+        let (kept, lost) = (Term::new("tag", "kept"), Term::new("tag", "lost"));
+        for (number, term) in [(1, &kept), (2, &lost)] {
+            let mut termed = record(&fraud(), number);
+            termed.terms = vec![term.clone()];
+            assert_eq!(log.append(&termed).await.unwrap(), Append::Written);
+        }
+        let both = || vec![None, Some(kept.clone()), Some(lost.clone())];
+        assert_eq!(log.unmarked(&fraud(), both()).await.unwrap(), []);
+        let run = &runs(&candidate, "terms 0").await[0];
+        let digest = registry_core::Digest::of(lost.as_str().as_bytes()).hex();
+        let body = json!({"run_id": run["info"]["run_id"], "key": format!("model-registry.term.{digest}")});
+        ask(&candidate.address, "runs/delete-tag", &body).await;
+
+        let found = || log.streams(StreamKind::Model, Some(&lost), None, 10);
+        assert_eq!(found().await.unwrap(), [], "it is hidden");
+        assert_eq!(candidate.log().unmarked(&fraud(), both()).await.unwrap(), [Some(lost.clone())]);
+        log.mark_again(&fraud(), &[Some(lost.clone())]).await.unwrap();
+        assert_eq!(log.unmarked(&fraud(), both()).await.unwrap(), []);
+        assert_eq!(found().await.unwrap(), [fraud()]);
+        let none = "none".parse().map(Stream::Model).unwrap();
+        assert_eq!(log.mark_again(&none, &[Some(kept)]).await.unwrap_err().kind, StorageErrorKind::NotDone);
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_run_is_named_and_can_be_restored() {
     for variable in SERVERS {

@@ -43,6 +43,13 @@ pub(crate) struct Verify {
     /// contradict a log that is sound. Processes that run are to be started anew then
     #[arg(long)]
     renew_checkpoints: bool,
+    /// Also look whether each log is found by all that its commits make it findable by: stages, tags, features and so
+    /// on, which searches go by. In a bucket that is a request for each
+    #[arg(long)]
+    markers: bool,
+    /// The same, and make a log findable again where it is not, if it is sound
+    #[arg(long)]
+    renew_markers: bool,
 }
 
 /// What the record is held against.
@@ -99,11 +106,21 @@ struct VerifiedAll {
 }
 
 impl Verify {
+    /// The option that looks at what a storage keeps beside the logs, if there is one.
+    fn of_storage(&self) -> Option<&'static str> {
+        let options = [
+            (self.renew_checkpoints, "--renew-checkpoints"),
+            (self.markers, "--markers"),
+            (self.renew_markers, "--renew-markers"),
+        ];
+        options.into_iter().find_map(|(given, name)| given.then_some(name))
+    }
+
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
         let against = match &self.against {
-            Some(Against::Checkpoint(_)) if self.renew_checkpoints => {
+            Some(Against::Checkpoint(_)) if self.of_storage().is_some() => {
                 let problem = "goes with the logs of this registry alone, without a signed checkpoint";
-                return Err(Invalid::new("option", "--renew-checkpoints", problem).into());
+                return Err(Invalid::new("option", self.of_storage().unwrap_or_default(), problem).into());
             }
             Some(Against::Checkpoint(file)) => return self.against_checkpoint(session, file).await,
             Some(Against::Head(..)) if !self.public_key.is_empty() => {
@@ -117,13 +134,20 @@ impl Verify {
             Some(Against::Head(revision, digest)) => Some((*revision, *digest)),
             None => None,
         };
-        let purpose = if self.renew_checkpoints { Purpose::Change } else { Purpose::Read };
+        let renews = self.renew_checkpoints || self.renew_markers;
+        let purpose = if renews { Purpose::Change } else { Purpose::Read };
         let registry = session.open(purpose).await?;
         let logs = match self.models.is_empty() {
             true => registry.all_streams().await?,
             false => self.models.iter().map(Stream::from).collect(),
         };
-        let options = VerifyOptions { bytes: self.bytes, against, renew_checkpoints: self.renew_checkpoints };
+        let options = VerifyOptions {
+            bytes: self.bytes,
+            against,
+            renew_checkpoints: self.renew_checkpoints,
+            markers: self.markers,
+            renew_markers: self.renew_markers,
+        };
         let mut all = VerifiedAll { is_sound: true, logs: Vec::new() };
         let mut problems = 0_u64;
         for log in logs {

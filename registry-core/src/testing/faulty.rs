@@ -169,6 +169,18 @@ impl CommitLog for FaultyLog {
         self.inner.streams(kind, term, after, limit).await
     }
 
+    async fn unmarked(
+        &self,
+        stream: &Stream,
+        terms: Vec<Option<Term>>,
+    ) -> Result<Vec<Option<Term>>, StorageError> {
+        self.inner.unmarked(stream, terms).await
+    }
+
+    async fn mark_again(&self, stream: &Stream, terms: &[Option<Term>]) -> Result<(), StorageError> {
+        self.inner.mark_again(stream, terms).await
+    }
+
     async fn save_checkpoint(
         &self,
         stream: &Stream,

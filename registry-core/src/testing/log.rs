@@ -209,6 +209,38 @@ pub async fn terms_are_found_no_later_than_the_record(candidate: &dyn Candidate)
     futures_util::future::join(write, read).await;
 }
 
+/// And told of each stream apart, also where its name is too long for a key.
+pub async fn what_a_stream_is_not_found_by_is_told_and_mended(candidate: &dyn Candidate) {
+    let (log, other) = (candidate.open().await.log, candidate.open().await.log);
+    let (kept, lost) = (Term::new("tag", "kept"), Term::new("tag", &"lost".repeat(80)));
+    let unmarked = |stream: Stream, terms: Vec<Option<Term>>| {
+        let log = &log;
+        async move { log.unmarked(&stream, terms).await.unwrap() }
+    };
+    for name in ["fraud", "fraud-2", &"long".repeat(50)] {
+        let (stream, neighbour) = (model(name), model(&format!("{name}-neighbour")));
+        for (stream, term) in [(&stream, &kept), (&neighbour, &lost)] {
+            let mut record = record(stream, 1, "{}");
+            record.terms = vec![term.clone()];
+            assert_eq!(log.append(&record).await.unwrap(), Append::Written);
+        }
+        let asked = vec![None, Some(kept.clone()), Some(lost.clone())];
+        let missing = unmarked(stream.clone(), asked.clone()).await;
+        assert_eq!(missing, [Some(lost.clone())], "{name}");
+        let of_neighbour = unmarked(neighbour.clone(), asked.clone()).await;
+        assert_eq!(of_neighbour, [Some(kept.clone())], "{name}");
+
+        for _ in 0..2 {
+            other.mark_again(&stream, &[None, Some(lost.clone())]).await.unwrap();
+        }
+        assert_eq!(unmarked(stream.clone(), asked.clone()).await, [], "{name}");
+        assert_eq!(unmarked(neighbour.clone(), asked).await, of_neighbour, "{name}");
+        let found = log.streams(StreamKind::Model, Some(&lost), None, 100).await.unwrap();
+        assert!(found.contains(&stream) && found.contains(&neighbour), "{name}: {found:?}");
+        assert_eq!(log.read(&stream, Revision::FIRST, 10).await.unwrap().len(), 1);
+    }
+}
+
 /// Streams of one kind never show up among another, even with names that look alike.
 pub async fn kinds_of_streams_do_not_mix(candidate: &dyn Candidate) {
     let log = candidate.open().await.log;

@@ -107,6 +107,7 @@ macro_rules! exam {
             streams_are_listed_in_order_and_pages,
             streams_are_found_by_term,
             terms_are_found_no_later_than_the_record,
+            what_a_stream_is_not_found_by_is_told_and_mended,
             kinds_of_streams_do_not_mix,
             hostile_names_round_trip_and_never_collide,
             large_records_round_trip,

@@ -130,8 +130,10 @@ pub async fn a_whole_life(candidate: &dyn Candidate) {
     registry.delete(&by("alice"), &model, &v31).await.unwrap();
     registry.undelete(&by("alice"), &model, &v31).await.unwrap();
 
-    let sound =
-        other.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+    let sound = other
+        .verify(&model, VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+        .await
+        .unwrap();
     assert!(sound.is_sound(), "{:?}", sound.problems);
     assert_eq!(sound.files, 2);
     let replayed =
@@ -625,8 +627,10 @@ pub async fn damaged_bytes_are_found_and_named(candidate: &dyn Candidate) {
         assert!(error.to_string().contains(&file.digest.to_string()), "{damage:?}: {error}");
     }
     let registry = candidate.open().await.registry();
-    let found =
-        registry.verify(&model, VerifyOptions { bytes: true, ..VerifyOptions::default() }).await.unwrap();
+    let found = registry
+        .verify(&model, VerifyOptions { bytes: true, markers: true, ..VerifyOptions::default() })
+        .await
+        .unwrap();
     let named: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
     assert_eq!(named.len(), 4, "{named:?}");
     for (problem, number) in named.iter().zip(["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0"]) {
