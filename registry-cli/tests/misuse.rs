@@ -323,6 +323,7 @@ const CASES: &[Case] = &[
     Case { name: "database-of-a-newer-layout", before: newer_layout, run: &["list"], code: 6, says: "layout 99", ..LIVED },
     Case { name: "head-cut-off", run: &["verify", "fraud", "--against", "99@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"], code: 8, says: "problem", ..LIVED },
     Case { name: "head-of-nothing", run: &["verify", "--against", "1@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"], says: "a head belongs to one model", ..LIVED },
+    Case { name: "markers-of-a-checkpoint", run: &["verify", "--against", "heads.json", "--public-key", "k.pem", "--renew-markers"], says: "\"--renew-markers\": goes with the logs of this registry alone", ..LIVED },
     Case { name: "head-without-digest", run: &["verify", "fraud", "--against", "7"], says: "expected `REVISION@DIGEST`", ..LIVED },
     // The command line.
     Case { name: "option-unknown", run: &["list", "--colour"], says: "unexpected argument", ..LIVED },

@@ -117,11 +117,11 @@ impl Verify {
     }
 
     pub(crate) async fn run(self, session: &mut Session) -> Result<(), Failure> {
+        if let (Some(Against::Checkpoint(_)), Some(option)) = (&self.against, self.of_storage()) {
+            let problem = "goes with the logs of this registry alone, without a signed checkpoint";
+            return Err(Invalid::new("option", option, problem).into());
+        }
         let against = match &self.against {
-            Some(Against::Checkpoint(_)) if self.of_storage().is_some() => {
-                let problem = "goes with the logs of this registry alone, without a signed checkpoint";
-                return Err(Invalid::new("option", self.of_storage().unwrap_or_default(), problem).into());
-            }
             Some(Against::Checkpoint(file)) => return self.against_checkpoint(session, file).await,
             Some(Against::Head(..)) if !self.public_key.is_empty() => {
                 let problem = "a head is not signed; --public-key is for a checkpoint";
