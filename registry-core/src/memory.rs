@@ -38,15 +38,6 @@ struct LogInner {
 }
 
 impl MemoryLog {
-    /// Takes away that a stream is found by a term, or listed at all, as somebody could who can write to a storage.
-    pub fn unmark(&self, stream: &Stream, term: Option<&Term>) {
-        let mut inner = locked(&self.inner);
-        match term {
-            None => drop(inner.streams.remove(&stream.to_string())),
-            Some(term) => drop(inner.terms.remove(&(term.to_string(), stream.to_string()))),
-        }
-    }
-
     /// Replaces a stored record by other bytes, as failing storage would. For tests of what readers
     /// make of it.
     pub fn damage(&self, stream: &Stream, revision: Revision, body: Bytes) {

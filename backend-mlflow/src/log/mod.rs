@@ -60,7 +60,7 @@ use body::{Pointer, Value};
 use name::{ELECTED, KEY, KIND, STREAM};
 use place::{Place, Role, gone};
 
-use crate::rest::{Kind, RestError, Server, next_token};
+use crate::rest::{Kind, RestError, Run, Server, next_token};
 
 pub(crate) use name::Names;
 
@@ -242,30 +242,44 @@ impl MlflowLog {
         let (key, kind) = (self.names.stream(stream), stream.kind().as_str());
         let filter =
             format!("tags.`{KEY}` = '{key}' AND tags.`{ELECTED}` = '1' AND tags.`{KIND}` = '{kind}'");
-        let failed = |error: RestError| error.failed(format_args!("looking for what {stream} is found by"));
+        let text = stream.to_string();
+        let searched = self.each_run(&runs, &filter, |run| {
+            if run.tag(STREAM) == Some(text.as_str()) {
+                let tags = run.data.tags.into_iter().filter(|tag| tag.value == "1");
+                marks.extend(tags.map(|tag| tag.key));
+            }
+        });
+        let searched = searched.await;
+        searched.map_err(|error| error.failed(format_args!("looking for what {stream} is found by")))?;
+        Ok(marks)
+    }
+
+    /// Goes through all runs that a search finds.
+    async fn each_run(
+        &self,
+        runs: &str,
+        filter: &str,
+        mut each: impl FnMut(Run) + Send,
+    ) -> Result<(), RestError> {
         let mut token: Option<String> = None;
         loop {
-            let page = self.server.search_runs(&runs, &filter, token.as_deref()).await;
-            let (found, next) = page.map_err(failed)?;
-            let stream = stream.to_string();
-            let of_stream = found.into_iter().filter(|run| run.tag(STREAM) == Some(stream.as_str()));
-            let tags = of_stream.flat_map(|run| run.data.tags).filter(|tag| tag.value == "1");
-            marks.extend(tags.map(|tag| tag.key));
-            let Some(next) = next else { return Ok(marks) };
-            token = Some(next_token(token, next).map_err(failed)?);
+            let (found, next) = self.server.search_runs(runs, filter, token.as_deref()).await?;
+            found.into_iter().for_each(&mut each);
+            let Some(next) = next else { return Ok(()) };
+            token = Some(next_token(token, next)?);
         }
     }
 
     /// All streams that a search finds, in the order of their text forms.
     async fn found(&self, kind: StreamKind, term: Option<&Term>) -> Result<Vec<Stream>, StorageError> {
         let mut texts: Vec<String> = Vec::new();
-        let mut token: Option<String> = None;
         let failed = |error: RestError| error.failed("listing the streams");
         match term {
             None => {
                 let start = self.names.kind(kind);
                 let pattern = if start.ends_with('/') { format!("{start}%") } else { start.clone() };
                 let filter = format!("name LIKE '{pattern}'");
+                let mut token: Option<String> = None;
                 loop {
                     let page = self.server.search_experiments(&filter, token.as_deref()).await;
                     let (experiments, next) = page.map_err(failed)?;
@@ -282,13 +296,9 @@ impl MlflowLog {
                 let kind = kind.as_str();
                 let filter =
                     format!("tags.`{tag}` = '1' AND tags.`{ELECTED}` = '1' AND tags.`{KIND}` = '{kind}'");
-                loop {
-                    let page = self.server.search_runs(&runs, &filter, token.as_deref()).await;
-                    let (found, next) = page.map_err(failed)?;
-                    texts.extend(found.iter().filter_map(|run| run.tag(STREAM)).map(str::to_owned));
-                    let Some(next) = next else { break };
-                    token = Some(next_token(token, next).map_err(failed)?);
-                }
+                let searched =
+                    self.each_run(&runs, &filter, |run| texts.extend(run.tag(STREAM).map(str::to_owned)));
+                searched.await.map_err(failed)?;
             }
         }
         texts.sort_unstable();

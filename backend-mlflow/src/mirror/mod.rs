@@ -128,6 +128,11 @@ enum Bytes {
     Other(Arc<dyn ArtifactStore>),
 }
 
+/// The revision that a state is of; zero if it is of none.
+fn revision_of(state: &ModelState) -> u64 {
+    state.revision().map_or(0, |revision| revision.get())
+}
+
 fn failed(doing: &str) -> impl FnOnce(RestError) -> StorageError {
     move |error| error.failed(doing)
 }
@@ -213,29 +218,34 @@ impl MlflowMirror {
         from: u64,
         last: &Arc<ModelState>,
     ) -> Result<Vec<Arc<ModelState>>, StorageError> {
-        let to = last.revision().map_or(0, |revision| revision.get());
+        let to = revision_of(last);
         if from == to {
             return Ok(vec![Arc::clone(last)]);
         }
-        let at = |state: &ModelState| state.revision().map_or(0, |revision| revision.get());
         let known: Vec<Arc<ModelState>> = {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.get(model).into_iter().flatten().filter(|state| at(state) <= to).cloned().collect()
+            recent
+                .get(model)
+                .into_iter()
+                .flatten()
+                .filter(|state| revision_of(state) <= to)
+                .cloned()
+                .collect()
         };
         let within: Vec<Arc<ModelState>> =
-            known.iter().filter(|state| from <= at(state)).map(Arc::clone).collect();
+            known.iter().filter(|state| from <= revision_of(state)).map(Arc::clone).collect();
         if 0 < from && u64::try_from(within.len()).is_ok_and(|count| count == to - from + 1) {
             return Ok(within);
         }
         // The log may be long; what is not known is read from the last state before it on.
-        let before = known.iter().rfind(|state| at(state) <= from);
+        let before = known.iter().rfind(|state| revision_of(state) <= from);
         let mut state = before.map_or_else(ModelState::new, |state| (**state).clone());
         let mut states = Vec::new();
-        if at(&state) == from {
+        if revision_of(&state) == from {
             states.push(Arc::new(state.clone()));
         }
         let stream = Stream::from(model);
-        while at(&state) < to {
+        while revision_of(&state) < to {
             let commits = self.newer(&stream, &state).await?;
             if commits.is_empty() {
                 break;

@@ -16,7 +16,7 @@ use super::foreign::{changes, content};
 use super::items::{Differences, Item, Items, compare, present, stage_alias, wanted};
 use super::numbers::{Claims, Numbers, adopted_from, is_plain, made_at};
 use super::shown::{IDENTITY, ShownModel, ShownVersion, VERSION, from_native, identity};
-use super::{MlflowMirror, failed};
+use super::{MlflowMirror, failed, revision_of};
 use crate::rest::{ModelVersion, Pair, RegisteredModel, VERSIONS_PAGE};
 
 /// The note of the revision up to which a projection was finished.
@@ -213,7 +213,7 @@ impl MlflowMirror {
             false => Claims::default(),
         };
         let numbers = Numbers::new(state, &shown, &claims);
-        let revision = state.revision().map_or(0, |revision| revision.get());
+        let revision = revision_of(state);
         let base = base(&notes).min(revision);
         let (wanted_now, present_now) = (wanted(state, &numbers), present(state, &shown, &numbers));
         let unshown: Vec<&Version> = state
@@ -374,7 +374,7 @@ impl MlflowMirror {
         base: u64,
     ) -> Result<BTreeMap<Version, BTreeSet<Stage>>, StorageError> {
         let mut moves: BTreeMap<Version, BTreeSet<Stage>> = BTreeMap::new();
-        let last = state.revision().map_or(0, |revision| revision.get());
+        let last = revision_of(state);
         let mut after = Revision::new(base).ok();
         while after.map_or(0, |revision| revision.get()) < last {
             let commits = self.commits(&Stream::from(model), after).await?;

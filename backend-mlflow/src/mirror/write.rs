@@ -22,7 +22,7 @@ use super::items::{Item, our_tags};
 use super::numbers::Claimed;
 use super::read::{SHOWING, SHOWN, Seen, Snapshot, shown_to, shown_version};
 use super::shown::{IDENTITY, MADE, ShownModel, ShownVersion, VERSION, identity, is_users, native};
-use super::{MlflowMirror, failed};
+use super::{MlflowMirror, failed, revision_of};
 use crate::rest::{Kind, Pair, RestError};
 
 /// How often what was written is found out of date before it is left to others.
@@ -89,10 +89,6 @@ pub(super) fn claimed(claims: &BTreeMap<String, String>, version: &Version) -> O
         Some(Claimed { turn, number, run: claims.get(&run_claim(version, turn)).cloned() })
     };
     (0..TURNS_MAX).map_while(claim).last()
-}
-
-fn revision_of(state: &ModelState) -> u64 {
-    state.revision().map_or(0, |revision| revision.get())
 }
 
 impl MlflowMirror {
